@@ -87,11 +87,11 @@ static void memory_free(void *context, void *data, size_t bytes) {
     (void)context, (void)bytes;
     if (!data) return;
     memory_block *block = (memory_block *)data - 1;
-    if (memory.cached + block->bytes > memory.limit) memory_clear();
     if (block->bytes > memory.limit) {
         free(block);
         return;
     }
+    if (memory.cached + block->bytes > memory.limit) memory_clear();
     memory.cached += block->bytes;
     block->next = memory.lists[block->class_];
     memory.lists[block->class_] = block;

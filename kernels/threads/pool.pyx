@@ -4,11 +4,14 @@ Source: self-scheduling by fetch-and-add (Polychronopoulos & Kuck, "Guided self-
 Transactions on Computers 36, 1987), with the job's number in the counter's upper half.
 """
 
+from libc.stdint cimport uint8_t
+from libc.string cimport memset
+
 import math
 import os
 from pathlib import Path
 
-__all__ = ["available_cpus", "get_num_threads", "set_num_threads"]
+__all__ = ["available_cpus", "get_num_threads", "self_test", "set_num_threads"]
 
 cdef extern from "pool.h":
     int POOL_MAX_WORKERS
@@ -72,6 +75,51 @@ def set_num_threads(int n):
 def get_num_threads():
     """Return the number of threads that kernels may use."""
     return pool_get_threads()
+
+
+cdef struct Count:
+    uint8_t *runs           # of each chunk
+    uint8_t *workers        # who took part
+    Py_ssize_t nested       # chunks of the job that each chunk starts itself
+
+
+cdef void count_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef Count *count = <Count *>ctx
+    cdef Count inner
+    cdef uint8_t runs[64]
+    cdef uint8_t workers[MAX_WORKERS]
+    cdef Py_ssize_t i
+    cdef uint8_t *mine = <uint8_t *>scratch(0, 4096)
+    memset(mine, worker, 4096)
+    count.workers[worker] = 1
+    if count.nested:
+        memset(runs, 0, 64)
+        inner.runs, inner.workers, inner.nested = runs, workers, 0
+        parallel_for(count_chunk, &inner, count.nested)
+        for i in range(count.nested):
+            if runs[i] != 1:
+                return
+    elif mine[4095] != <uint8_t>worker:
+        return
+    count.runs[chunk] += 1
+
+
+def self_test(Py_ssize_t n_chunks, int jobs=1, Py_ssize_t nested=0):
+    """Run `jobs` jobs that count their chunks; return (all ran exactly once, workers seen).
+
+    With `nested` (at most 64) each chunk starts a job of that many chunks itself.
+    """
+    cdef bytearray runs = bytearray(n_chunks), workers = bytearray(MAX_WORKERS)
+    cdef Count count
+    cdef int job
+    cdef bint good = True
+    count.runs, count.workers, count.nested = runs, workers, min(nested, 64)
+    for job in range(jobs):
+        memset(count.runs, 0, n_chunks)
+        with nogil:
+            parallel_for(count_chunk, &count, n_chunks)
+        good = good and runs.count(1) == n_chunks
+    return good, sum(workers)
 
 
 if MAX_WORKERS != POOL_MAX_WORKERS or pool_init():
