@@ -150,7 +150,7 @@ def test_empty(empty, dtype):
         assert x.dtype == expected.dtype
         assert x.flags.c_contiguous
         assert x.flags.writeable
-        assert x.ctypes.data % 64 == 0
+        assert x.size == 0 or x.ctypes.data % 64 == 0  # NumPy hides the address of nothing
         x[...] = 1
         assert (x == 1).all()
 
