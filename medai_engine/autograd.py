@@ -1,0 +1,304 @@
+"""Reverse mode: nodes, and the pass that walks them backwards.
+
+A node remembers the op, where gradients go (``edges``), and what the op's rule asked to keep. The
+pass visits nodes in reverse topological order and calls each rule once; rules are written with
+ops, so with ``create_graph`` the gradients have gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import GraphError, ShapeError, say
+from .mode import switched
+from .tensor import CLOCK, Leaf, Tensor
+
+if TYPE_CHECKING:
+    from .op import Op
+
+__all__ = ["Node", "Slot", "backward", "gradients", "reverse"]
+
+
+class Node:
+    """One recorded call of an op.
+
+    Attributes
+    ----------
+    op : Op
+        The record.
+    edges : tuple
+        Per input a Node, Slot or Leaf, or None where no gradient is wanted.
+    saved : tuple
+        Inputs as tensors, then outputs as arrays (never the output tensor: that would be a
+        reference cycle); None where the rules do not ask.
+    shapes : tuple
+        Shapes of the inputs.
+    params : dict
+        The op's keyword parameters.
+    specs : list or None
+        Shapes and dtypes of the outputs of an op with several.
+    stamp : int
+        When it was recorded, to notice later writes to what it keeps.
+    """
+
+    __slots__ = ("edges", "op", "params", "saved", "shapes", "specs", "stamp")
+
+    def __init__(self, op: Op, edges: tuple[Any, ...], saved: Any, shapes: tuple[Any, ...],
+                 params: dict[str, Any] | None = None, specs: Any = None):
+        self.op = op
+        self.edges = edges
+        self.saved = saved
+        self.shapes = shapes
+        self.params = params
+        self.specs = specs
+        self.stamp = CLOCK[0]
+
+    def __repr__(self) -> str:
+        return f"<node {self.op.name}>"
+
+    def pull(self, cotangents: Sequence[Tensor | None], needs: tuple[bool, ...],
+             connected: bool) -> Sequence[Tensor | None]:
+        """Return the gradients of the inputs, given those of the outputs."""
+        op = self.op
+        saved = self.unpack()
+        count = len(self.edges)
+        if self.specs is not None:
+            cotangents = [Tensor(np.zeros(shape, dtype)) if g is None else g
+                          for g, (shape, dtype) in zip(cotangents, self.specs, strict=True)]
+        values: dict[tuple[str, Any], Any] = {("needs", None): needs, ("shapes", None): self.shapes}
+
+        def value(kind: str, key: Any) -> Any:
+            if kind == "param":
+                return self.params[key]  # type: ignore[index]
+            if kind == "shape":
+                return self.shapes[key]
+            if kind == "input":
+                return saved[:count] if op.variadic else saved[key]
+            if kind == "output":
+                if (kind, key) not in values:
+                    node = self if self.specs is None else Slot(self, key)
+                    values[kind, key] = Tensor(saved[count + key], node if connected else None)
+                return values[kind, key]
+            return values[kind, key]
+
+        def call(rule: Any) -> Any:
+            return rule.function(*cotangents, *[value(*source) for source in rule.arguments])
+
+        if op.joint:
+            found = call(op.rules[None])
+        else:
+            found = [call(op.rules[i]) if need else None for i, need in enumerate(needs)]
+        if op.elementwise:
+            found = [g if g is None or g.data.shape == shape else sum_to(g, shape)
+                     for g, shape in zip(found, self.shapes, strict=True)]
+        return found
+
+    def unpack(self) -> Any:
+        """Return what was kept, recomputed where checkpointed; refuse when it has changed."""
+        saved = self.saved
+        if saved is None:
+            raise GraphError(say(
+                f"backward of {self.op.name}", "a graph that is still there",
+                "one whose saved values were freed by an earlier backward",
+                "Call the first backward with retain_graph=True, or compute the loss again"))
+        if type(saved) is not tuple:
+            saved = saved.values()
+        if CLOCK[0] != self.stamp:
+            for i, kept in enumerate(saved):
+                if isinstance(kept, Tensor) and max(
+                        kept.written, kept.base.written if kept.base is not None else 0
+                ) > self.stamp:
+                    name = self.op.inputs[min(i, len(self.op.inputs) - 1)]
+                    raise GraphError(say(
+                        f"backward of {self.op.name}", f"input {name!r} as it was in the forward "
+                        "pass", "values written since", "Call backward before the update, or "
+                        "compute the loss again after it"))
+        return saved
+
+    def free(self) -> None:
+        """Let go of what was kept."""
+        if self.saved is not None and type(self.saved) is not tuple:
+            self.saved.free()
+        self.saved = None
+
+
+class Slot:
+    """One output of a node with several."""
+
+    __slots__ = ("index", "node")
+
+    def __init__(self, node: Node, index: int):
+        self.node = node
+        self.index = index
+
+
+def sum_to(g: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Sum a gradient over the axes that broadcasting added or stretched."""
+    from .op import OPS, apply
+
+    return apply(OPS["sum_to"], g, shape=shape)
+
+
+def locate(edge: Any) -> tuple[Any, int]:
+    """Return (node or leaf, output number) of an edge."""
+    return (edge.node, edge.index) if type(edge) is Slot else (edge, 0)
+
+
+def ordered(roots: Iterable[Any]) -> list[Any]:
+    """Return the nodes and leaves reachable from the roots, every node after its inputs."""
+    order: list[Any] = []
+    seen: set[Any] = set()
+    stack = [(root, False) for root in roots]
+    while stack:
+        node, done = stack.pop()
+        if done:
+            order.append(node)
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            if type(node) is Node:
+                stack += [(locate(edge)[0], False) for edge in node.edges if edge is not None]
+    return order
+
+
+def reverse(roots: Sequence[tuple[Any, Tensor]], wanted: Sequence[Any] | None = None, *,
+            create_graph: bool = False, retain_graph: bool = False) -> dict[tuple[Any, int], Tensor]:
+    """Walk the graph backwards; return the gradient at every wanted edge (default: all leaves).
+
+    Parameters
+    ----------
+    roots : list of (edge, cotangent)
+        Where to start, and with what.
+    wanted : list of edges, optional
+        Parts of the graph that lead to none of them are not visited.
+    create_graph : bool
+        Record the gradients' own computation.
+    retain_graph : bool
+        Keep saved values for another pass.
+    """
+    order = ordered(locate(edge)[0] for edge, _ in roots)
+    targets = None if wanted is None else {locate(edge) for edge in wanted}
+    homes = None if targets is None else {node for node, _ in targets}
+    useful: set[Any] = set()
+    for node in order:
+        if (type(node) is Leaf if homes is None else node in homes) or (
+                type(node) is Node
+                and any(e is not None and locate(e)[0] in useful for e in node.edges)):
+            useful.add(node)
+    pending: dict[Any, list[Tensor | None]] = {}
+    found: dict[tuple[Any, int], Tensor] = {}
+
+    def give(edge: Any, g: Tensor) -> None:
+        node, index = locate(edge)
+        slots = pending.get(node)
+        if slots is None:
+            outputs = 1 if type(node) is Leaf or node.specs is None else len(node.specs)
+            slots = pending[node] = [None] * outputs
+        held = slots[index]
+        slots[index] = g if held is None else held + g  # type: ignore[operator]
+
+    with switched(grad=create_graph):
+        for edge, g in roots:
+            give(edge, g)
+        for node in reversed(order):
+            slots = pending.pop(node, None)
+            if slots is None or node not in useful:
+                continue
+            for index, g in enumerate(slots):
+                if g is not None and (type(node) is Leaf if targets is None
+                                      else (node, index) in targets):
+                    found[node, index] = g
+            if type(node) is Leaf:
+                continue
+            needs = tuple(e is not None and locate(e)[0] in useful for e in node.edges)
+            if any(needs):
+                for edge, g in zip(node.edges, node.pull(slots, needs, create_graph), strict=True):
+                    if edge is not None and g is not None and locate(edge)[0] in useful:
+                        give(edge, g)
+                if not retain_graph:
+                    node.free()
+    return found
+
+
+def start(outputs: Sequence[Tensor], cotangents: Sequence[Any]) -> list[tuple[Any, Tensor]]:
+    """Pair outputs with their cotangents (ones for a scalar); check both."""
+    roots = []
+    for y, g in zip(outputs, cotangents, strict=True):
+        if y.node is None:
+            raise GraphError(say(
+                "backward", "a tensor that depends on one with requires_grad",
+                f"a tensor of shape {y.shape} without a graph",
+                "Create an input with requires_grad=True, and compute outside no_grad"))
+        if g is None:
+            if y.data.size != 1:
+                raise GraphError(say(
+                    "backward", "a scalar, or a gradient to start from",
+                    f"a tensor of shape {y.shape}",
+                    "Reduce it with .sum() or .mean(), or pass gradient="))
+            g = Tensor(np.ones(y.data.shape, y.data.dtype))
+        elif not isinstance(g, Tensor):
+            g = Tensor(np.asarray(g, y.data.dtype))
+        if g.data.shape != y.data.shape:
+            raise ShapeError(say("backward", f"a gradient of shape {y.shape}", g.shape,
+                                 "Pass one of the output's shape"))
+        roots.append((y.node, g))
+    return roots
+
+
+def gradients(outputs: Sequence[Tensor], inputs: Sequence[Tensor], cotangents: Sequence[Any],
+              *, create_graph: bool = False, retain_graph: bool = False) -> list[Tensor]:
+    """Return the gradients of the inputs (zeros where an output does not depend on one)."""
+    connected = [(y, g) for y, g in zip(outputs, cotangents, strict=True) if y.node is not None]
+    roots = start([y for y, _ in connected], [g for _, g in connected])
+    edges = [x.node for x in inputs]
+    found = reverse(roots, [e for e in edges if e is not None], create_graph=create_graph,
+                    retain_graph=retain_graph or create_graph)
+    result = []
+    taken = {storage(g.data) for _, g in roots}
+    for x, edge in zip(inputs, edges, strict=True):
+        g = found.get(locate(edge)) if edge is not None else None
+        if g is None:
+            g = Tensor(np.zeros(x.data.shape, x.data.dtype))
+        elif g.node is None:
+            g = Tensor(own(g.data, taken))
+        result.append(g)
+    return result
+
+
+def backward(output: Tensor, gradient: Any = None, *, retain_graph: bool = False,
+             create_graph: bool = False) -> None:
+    """Add the gradients of ``output`` to the ``grad`` of all leaves that it depends on."""
+    roots = start([output], [gradient])
+    found = reverse(roots, create_graph=create_graph, retain_graph=retain_graph or create_graph)
+    taken = {storage(g.data) for _, g in roots}
+    for (leaf, _), g in found.items():
+        tensor = leaf.tensor()
+        if tensor is None:
+            continue
+        if tensor.grad is not None:
+            with switched(grad=create_graph):
+                tensor.grad = tensor.grad + g  # type: ignore[operator]
+        else:
+            tensor.grad = g if g.node is not None else Tensor(own(g.data, taken))
+
+
+def storage(array: np.ndarray) -> int:
+    """Return an identity of the memory that an array uses."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return id(array)
+
+
+def own(array: np.ndarray, taken: set[int]) -> np.ndarray:
+    """Return the array if it is contiguous and its memory is nobody's yet; else a copy."""
+    root = storage(array)
+    if root in taken or not array.flags.c_contiguous:
+        return array.copy()
+    taken.add(root)
+    return array
+
+
+Tensor.backward = backward  # type: ignore[attr-defined]

@@ -1,0 +1,434 @@
+"""The op record, and ``apply``: the only gate through which computation happens.
+
+An op is one record. Eager execution, gradients, gradient checks, costs and documentation all read
+that record; nothing about an op is written twice. The life of one call:
+
+    coerce inputs -> infer (validates) -> check values -> kernel writes ``out`` -> Node
+
+Broadcasting of gradients, contiguity, dtypes, result memory and the mask of wanted gradients are
+handled here, once; a gradient rule only states the mathematics, with ops.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import kernels
+from .autograd import Node, Slot
+from .errors import DTypeError, say
+from .mode import MODE
+from .tensor import Tensor, is_scalar, mark_written
+
+__all__ = ["OPS", "Cost", "Op", "apply", "define", "short_binary", "short_unary"]
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+OPS: dict[str, Op] = {}
+
+Spec = tuple[tuple[int, ...], Any]
+
+
+class Cost(NamedTuple):
+    """What one call of an op costs."""
+
+    contraction: int  # floating-point operations of sums of products (2 per multiply-add)
+    other: int  # scalar operations outside contractions
+    read: int  # bytes
+    written: int  # bytes
+
+
+class Rule(NamedTuple):
+    """One gradient rule with the sources of its arguments behind ``g``."""
+
+    function: Callable[..., Any]
+    arguments: tuple[tuple[str, Any], ...]  # ("input" | "output" | "shape" | "param" | "needs", key)
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+class Op:
+    """One operation: shape rule, kernel, gradient rule, cost, documentation.
+
+    Attributes
+    ----------
+    name : str
+        Unique name in ``OPS``.
+    infer : callable
+        ``infer(*arrays, **params)`` validates and returns ``(shape, dtype)``, or a list of them
+        for several outputs. Its positional parameters name the inputs (a starred one takes any
+        number), its keyword-only ones the params. The only validator of user input.
+    vjp : mapping or callable or None
+        Per input name a rule ``rule(g, ...)``, or one rule for all inputs that returns a tuple.
+        The names of a rule's parameters say what is kept from the forward pass: an input, an
+        output, ``<input>_shape`` (keeps nothing), a param, or ``needs``. A joint rule takes as
+        many cotangents as the op has outputs first. Made rules give the names beside the
+        function: ``("x alpha", rule)``.
+    kernel : str or None
+        The kernel that computes it; without one, ``definition`` runs.
+    definition : callable
+        The NumPy text: ``definition(*arrays, *outs, *geometry)``; for views it returns the view.
+    prepare : callable or None
+        ``prepare(arrays, outs, params)`` gives the kernel's arguments; without one they are
+        inputs, outputs and the params in order.
+    work : callable
+        ``work(arrays, outs, params)`` gives (contraction flops, other scalar operations).
+    writes : callable or None
+        ``writes(count, **params)`` gives the numbers of the inputs that the op updates in place;
+        such an op has no outputs.
+    inplace : sequence of str
+        Inputs whose memory the result may take (for plans).
+    linear : sequence of groups of input names
+        In each group jointly the op is linear: (("a", "b"),) for a + b, (("a",), ("b",)) for a b.
+    analytic : bool
+        Whether the reference takes complex steps.
+    elementwise : str
+        "" or how dtypes behave: "float" (integers become float32), "same", "bool" (the result).
+    strided : bool
+        Whether the kernel takes inputs of any strides.
+    onnx : str
+        The ONNX operator, or the reason for none.
+    check : callable or None
+        ``check(*arrays, **params)`` looks at values (labels, indices) before anything is written.
+    """
+
+    __slots__ = ("analytic", "check", "compiled", "definition", "doc", "elementwise", "infer",
+                 "inplace", "inputs", "joint", "kernel", "linear", "name", "onnx", "outputs",
+                 "params", "plans", "prepare", "reference", "rules", "strided", "variadic", "view",
+                 "vjp", "work", "writes")
+
+    def __init__(self, name: str, *, infer: Callable[..., Any], doc: str,
+                 vjp: Mapping[str, Any] | Callable[..., Any] | None = None,
+                 kernel: str | None = None, definition: Callable[..., Any] | None = None,
+                 outputs: Sequence[str] = ("y",), prepare: Callable[..., Any] | None = None,
+                 work: Callable[..., tuple[int, int]] | None = None,
+                 check: Callable[..., None] | None = None, view: bool = False,
+                 writes: Callable[..., Sequence[int]] | None = None, inplace: Sequence[str] = (),
+                 linear: Sequence[Sequence[str]] = (), analytic: bool = False,
+                 elementwise: str = "", strided: bool = False, onnx: str = ""):
+        self.name = name
+        self.infer = infer
+        self.doc = doc
+        self.kernel = kernel
+        self.outputs = tuple(outputs)
+        self.prepare = prepare
+        self.work = work or (lambda arrays, outs, params: (0, 0))
+        self.check = check
+        self.view = view
+        self.writes = writes
+        self.inplace = tuple(inplace)
+        self.linear = tuple(tuple(group) for group in linear)
+        self.analytic = analytic
+        self.elementwise = elementwise
+        self.strided = strided or bool(elementwise)
+        self.onnx = onnx
+        parameters = inspect.signature(infer).parameters.values()
+        self.inputs = tuple(p.name for p in parameters if p.kind != p.KEYWORD_ONLY)
+        self.variadic = any(p.kind == p.VAR_POSITIONAL for p in parameters)
+        self.params = tuple(p.name for p in parameters if p.kind == p.KEYWORD_ONLY)
+        if definition is not None:
+            self.definition = definition
+        else:
+            self.definition = kernels.lookup(str(kernel), "reference")
+        self.reference = self.definition
+        try:  # DEV
+            self.compiled = (kernels.lookup(kernel, "fast")
+                         if kernel and kernels.COMPILED else self.definition)
+        except ImportError: self.compiled = lambda *a: (self.definition(*a) if kernel not in kernels.lookup.__globals__["import_module"](f"medai_engine.kernels.elementwise.reference").__all__ or len(a)!=len(self.inputs) else self.definition(*a,np.empty(np.broadcast_shapes(*(x.shape for x in a)),a[0].dtype if self.elementwise!="bool" else bool)))
+        self.vjp = vjp
+        self.joint = callable(vjp)
+        self.rules: dict[Any, Rule] = {}
+        if callable(vjp):
+            self.rules[None] = self._read(vjp, len(self.outputs))
+        elif vjp:
+            for key, function in vjp.items():
+                self.rules[self.inputs.index(key)] = self._read(function, len(self.outputs))
+        self.plans: dict[tuple[bool, ...], tuple[bool, ...]] = {}
+
+    def _read(self, function: Any, cotangents: int) -> Rule:
+        """Find where each argument of a gradient rule comes from."""
+        if isinstance(function, tuple):
+            names, function = function[0].split(), function[1]
+        else:
+            names = list(inspect.signature(function).parameters)[cotangents:]
+        arguments: list[tuple[str, Any]] = []
+        for name in names:
+            if name == "needs":
+                arguments.append(("needs", None))
+            elif name in self.inputs:
+                arguments.append(("input", self.inputs.index(name)))
+            elif name in self.outputs:
+                arguments.append(("output", self.outputs.index(name)))
+            elif name in self.params:
+                arguments.append(("param", name))
+            elif name.endswith("_shape") and name[:-6] in self.inputs:
+                arguments.append(("shape", self.inputs.index(name[:-6])))
+            elif name == "shapes":
+                arguments.append(("shapes", None))
+            else:
+                raise TypeError(f"op {self.name}: gradient rule asks for {name!r}, which is no "
+                                f"input {self.inputs}, output {self.outputs} or param")
+        return Rule(function, tuple(arguments),
+                    tuple(key for kind, key in arguments if kind == "input"),
+                    tuple(key for kind, key in arguments if kind == "output"))
+
+    def keeps(self, mask: tuple[bool, ...]) -> tuple[bool, ...]:
+        """Tell which inputs, then which outputs, the rules of the wanted gradients need."""
+        found = self.plans.get(mask)
+        if found is None:
+            rules = ([self.rules[None]] if self.joint else
+                     [rule for i, rule in self.rules.items() if mask[i]])
+            inputs = {i for rule in rules for i in rule.inputs}
+            outputs = {i for rule in rules for i in rule.outputs}
+            found = self.plans[mask] = (
+                *((bool(inputs),) * len(mask) if self.variadic
+                  else (i in inputs for i in range(len(mask)))),
+                *(i in outputs for i in range(len(self.outputs))))
+        return found
+
+    def differentiable(self, index: int) -> bool:
+        """Tell whether input ``index`` has a gradient."""
+        return self.joint or bool(self.rules) and (self.variadic or index in self.rules)
+
+    def cost(self, arrays: Sequence[np.ndarray], **params: Any) -> Cost:
+        """Return what a call on these arrays costs: operations counted, bytes moved."""
+        specs = specs_of(self, arrays, params)
+        flops, other = self.work(arrays, specs, params)
+        if self.view:
+            return Cost(flops, other, 0, 0)
+        written = sum(int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+                      for shape, dtype in specs)
+        return Cost(flops, other, sum(a.nbytes for a in arrays), written)
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}({', '.join(self.inputs + self.params)})>"
+
+
+def define(name: str, **fields: Any) -> Op:
+    """Register an op and return its record (see ``Op`` for the fields)."""
+    if name in OPS:
+        raise ValueError(f"op {name!r} is defined twice")
+    op = OPS[name] = Op(name, **fields)
+    return op
+
+
+def specs_of(op: Op, arrays: Sequence[np.ndarray], params: Mapping[str, Any]) -> list[Spec]:
+    """Run the shape rule; always a list, one (shape, dtype) per output."""
+    spec = op.infer(*arrays, **params)
+    return spec if isinstance(spec, list) else [spec]
+
+
+def apply(op: Op, *inputs: Any, **params: Any) -> Any:
+    """Compute an op on tensors, arrays and numbers; return its output tensor (or a tuple).
+
+    The one place where shapes are checked, memory is found, the kernel of the current backend
+    runs, and the result is tied to its inputs for the reverse pass.
+    """
+    mode = MODE.get()
+    tensors = promote(op, inputs) if op.elementwise else [
+        x if isinstance(x, Tensor) else Tensor(as_array(x)) for x in inputs]
+    arrays = [t.data for t in tensors]
+    specs = specs_of(op, arrays, params)
+    if op.check is not None:
+        op.check(*arrays, **params)
+    if op.view:
+        outs = [op.definition(*arrays, **params)]
+    else:
+        if not op.strided:
+            for i, array in enumerate(arrays):
+                if not array.flags.c_contiguous:
+                    tensors[i] = apply(OPS["copy"], tensors[i])
+                    arrays[i] = tensors[i].data
+        if op.writes is not None:
+            run(op, mode.backend, arrays, [], params)
+            for i in op.writes(len(tensors), **params):
+                mark_written(tensors[i])
+            return None
+        else:
+            outs = [kernels.empty(shape, dtype) for shape, dtype in specs]
+            run(op, mode.backend, arrays, outs, params)
+    results = [Tensor(out) for out in outs]
+    if op.view:
+        source = tensors[0]
+        if results[0].data.base is not None and np.may_share_memory(outs[0], source.data):
+            results[0].base = source if source.base is None else source.base
+    if mode.grad and op.rules:
+        attach(op, tensors, results, params, mode)
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+def run(op: Op, backend: str, arrays: list[np.ndarray], outs: list[np.ndarray],
+        params: dict[str, Any]) -> None:
+    """Call the text of the op's kernel that fits backend, dtypes and sizes."""
+    if outs and all(out.size == 0 for out in outs):
+        return
+    arguments = (op.prepare(arrays, outs, params) if op.prepare is not None
+                 else (*arrays, *outs, *[params[name] for name in op.params]))
+    if op.kernel is None or backend == "reference" or not compiled_fits(arrays):
+        op.reference(*arguments)
+    elif backend == "fast":
+        op.compiled(*arguments)
+    else:
+        kernels.lookup(op.kernel, backend)(*arguments)
+
+
+def compiled_fits(arrays: list[np.ndarray]) -> bool:
+    """Tell whether compiled texts serve these inputs: float32 or float64, none of size 0."""
+    floats = not arrays
+    for array in arrays:
+        if array.size == 0:
+            return False
+        if array.dtype in FLOATS:
+            floats = True
+    return floats
+
+
+def attach(op: Op, tensors: Sequence[Tensor], results: Sequence[Tensor],
+           params: dict[str, Any], mode: Any) -> None:
+    """Give the results the node through which gradients will flow, if any input has one."""
+    edges = tuple(t.node if op.differentiable(i) else None for i, t in enumerate(tensors))
+    if all(edge is None for edge in edges):
+        return
+    keep = op.keeps(tuple(edge is not None for edge in edges))
+    kept = (*tensors, *(result.data for result in results))
+    node = Node(op, edges, tuple(x if k else None for x, k in zip(kept, keep, strict=True)),
+                tuple(t.data.shape for t in tensors), params,
+                None if len(results) == 1 else [(r.data.shape, r.data.dtype) for r in results])
+    if mode.frame is not None:
+        mode.frame.take(node)
+    for i, result in enumerate(results):
+        if result.data.dtype in FLOATS:
+            result.node = node if len(results) == 1 else Slot(node, i)
+
+
+def as_array(x: Any) -> np.ndarray:
+    """Turn what a user passes into an array: numbers and lists become float32 (see rule 9)."""
+    if isinstance(x, np.ndarray):
+        return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+    if isinstance(x, np.generic):
+        return np.asarray(x)
+    if hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
+        return np.from_dlpack(x)
+    array = np.asarray(x)
+    if hasattr(x, "__array__") or array.dtype == np.bool_:
+        return array
+    if array.dtype.kind in "iuf":
+        return array.astype(np.float32)
+    raise DTypeError(say("tensor", "numbers", f"{type(x).__name__} of dtype {array.dtype}",
+                         "Encode text and objects as numbers first"))
+
+
+def promote(op: Op, inputs: Sequence[Any]) -> list[Tensor]:
+    """Bring the inputs of an elementwise op to one dtype.
+
+    Python and NumPy scalars take the dtype of the arrays; integers and booleans follow floats;
+    float32 next to float64 is an error, never a silent conversion.
+    """
+    strong = [x for x in inputs if not is_scalar(x)]
+    tensors = {id(x): x if isinstance(x, Tensor) else Tensor(as_array(x)) for x in strong}
+    dtypes = {t.data.dtype for t in tensors.values()}
+    floats = [d for d in dtypes if d.kind == "f"]
+    if len(floats) > 1:
+        names = dict(zip(op.inputs, inputs, strict=False))
+        got = ", ".join(f"{name} {tensors[id(x)].data.dtype}" for name, x in names.items()
+                        if id(x) in tensors)
+        raise DTypeError(say(op.name, "one floating dtype", got,
+                             "Convert one of them with .astype(me.float32)"))
+    if floats:
+        dtype = floats[0]
+    elif op.elementwise == "float" or not dtypes or any(
+            isinstance(x, (float, np.floating)) for x in inputs if is_scalar(x)):
+        dtype = np.dtype(np.float32)
+    else:
+        weak = [x for x in inputs if is_scalar(x)]
+        dtype = np.result_type(*dtypes, *(x.item() if isinstance(x, np.generic) else x
+                                          for x in weak))
+    out = []
+    for name, x in zip(op.inputs, inputs, strict=True):
+        if is_scalar(x):
+            # where's condition stays boolean; all other inputs share the dtype
+            out.append(Tensor(np.asarray(x, np.bool_ if name == "condition" else dtype)))
+            continue
+        t = tensors[id(x)]
+        if t.data.dtype != dtype and name != "condition":
+            t = apply(OPS["astype"], t, dtype=dtype, source=t.data.dtype)
+        out.append(t)
+    return out
+
+
+def short_binary(op: Op) -> Callable[[Any, Any], Tensor]:
+    """Return the public function of an elementwise op of two inputs, with its short path.
+
+    Where nothing watches and both are float tensors of one dtype, one call of the fast kernel
+    allocates and computes; everything else, errors included, goes through ``apply``.
+    """
+    kernel = op.compiled
+    get = MODE.get
+    rules = bool(op.rules)
+    # which of a, b and the result to keep, by what requires a gradient
+    left, right, both = (op.keeps(mask) if rules else (False, False, False)
+                         for mask in ((True, False), (False, True), (True, True)))
+
+    def function(a: Any, b: Any) -> Tensor:
+        if isinstance(a, Tensor) and isinstance(b, Tensor):
+            mode = get()
+            if mode.short:
+                x = a.data
+                y = b.data
+                out = kernel(x, y)
+                if out is not None:
+                    m = a.node
+                    n = b.node
+                    if m is None:
+                        if n is None:
+                            return Tensor(out)
+                        keep = right
+                    else:
+                        keep = left if n is None else both
+                    if not (rules and mode.grad):
+                        return Tensor(out)
+                    i, j, o = keep
+                    return Tensor(out, Node(
+                        op, (m, n), (a if i else None, b if j else None, out if o else None),
+                        (x.shape, y.shape)))
+        return apply(op, a, b)
+
+    return _named(function, op)
+
+
+def short_unary(op: Op) -> Callable[[Any], Tensor]:
+    """Return the public function of an elementwise op of one input, with its short path."""
+    kernel = op.compiled
+    get = MODE.get
+    rules = bool(op.rules)
+    keep_x, keep_y = op.keeps((True,)) if rules else (False, False)
+
+    def function(x: Any) -> Tensor:
+        if isinstance(x, Tensor):
+            mode = get()
+            if mode.short:
+                out = kernel(x.data)
+                if out is not None:
+                    edge = x.node
+                    if edge is None or not (rules and mode.grad):
+                        return Tensor(out)
+                    return Tensor(out, Node(
+                        op, (edge,), (x if keep_x else None, out if keep_y else None),
+                        (out.shape,)))
+        return apply(op, x)
+
+    return _named(function, op)
+
+
+def _named(function: Callable[..., Any], op: Op) -> Callable[..., Any]:
+    function.__name__ = function.__qualname__ = op.name
+    function.__doc__ = op.doc
+    return function
+
+
+def bind(op: Op) -> Callable[..., Any]:
+    """Return ``apply`` with its first argument filled in, named and documented."""
+    return _named(lambda *inputs, **params: apply(op, *inputs, **params), op)
+

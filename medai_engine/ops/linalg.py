@@ -1,0 +1,195 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..errors import DTypeError, ShapeError, say
+from ..op import FLOATS, apply, define
+from ..tensor import Tensor
+from .shape import SUM_TO, broadcast_to, reshape
+
+
+def same_float(where: str, **arrays: np.ndarray) -> None:
+    """Raise unless the arrays share one floating dtype."""
+    kinds = {a.dtype for a in arrays.values()}
+    if len(kinds) > 1 or not kinds <= set(FLOATS):
+        raise DTypeError(say(where, "float32 or float64, the same for all",
+                             ", ".join(f"{n} {a.dtype}" for n, a in arrays.items()),
+                             "Convert with .astype(me.float32)",
+                             {n: a.shape for n, a in arrays.items()}))
+
+
+# ---- matmul -----------------------------------------------------------------------------------
+
+
+def _matmul_infer(a: np.ndarray, b: np.ndarray, *, transpose_a: bool,
+                  transpose_b: bool) -> tuple[tuple[int, ...], Any]:
+    same_float("matmul", a=a, b=b)
+    m, k = a.shape[-2:] if not transpose_a else a.shape[:-3:-1]
+    k2, n = b.shape[-2:] if not transpose_b else b.shape[:-3:-1]
+    if k != k2:
+        raise ShapeError(say("matmul", f"inner sizes to be equal, {k} columns meet {k} rows",
+                             f"{k} columns and {k2} rows", "Transpose or reshape one of them",
+                             {"a": a.shape, "b": b.shape}))
+    batch = a.shape[:-2] or b.shape[:-2]
+    return (*batch, m, n), a.dtype
+
+
+def _matmul_prepare(arrays: list[np.ndarray], outs: list[np.ndarray],
+                    params: dict[str, Any]) -> tuple[Any, ...]:
+    return (*(x.reshape(-1, *x.shape[-2:]) for x in (*arrays, *outs)),
+            params["transpose_a"], params["transpose_b"])
+
+
+def _matmul_work(arrays: Any, outs: Any, params: Any) -> tuple[int, int]:
+    return 2 * math.prod(outs[0][0]) * arrays[0].shape[-2 if params["transpose_a"] else -1], 0
+
+
+def _product(a: Tensor, b: Tensor, transpose_a: bool, transpose_b: bool,
+             shape: tuple[int, ...]) -> Tensor:
+    """Return a b as the gradient of an operand of this shape (batches summed where it had none)."""
+    if len(shape) == 2 and a.ndim > 2 and b.ndim > 2 and transpose_a and not transpose_b:
+        # sum over the batch inside one product: (B M, K)^T (B M, N)
+        a, b = reshape(a, -1, a.shape[-1]), reshape(b, -1, b.shape[-1])
+    y = apply(MATMUL, a, b, transpose_a=transpose_a, transpose_b=transpose_b)
+    return y if y.shape == shape else apply(SUM_TO, y, shape=shape)
+
+
+MATMUL = define(
+    "matmul", infer=_matmul_infer, kernel="matmul", prepare=_matmul_prepare, work=_matmul_work,
+    vjp={"a": lambda g, b, a_shape, transpose_a, transpose_b: (
+            _product(b, g, transpose_b, True, a_shape) if transpose_a
+            else _product(g, b, False, not transpose_b, a_shape)),
+         "b": lambda g, a, b_shape, transpose_a, transpose_b: (
+            _product(g, a, True, transpose_a, b_shape) if transpose_b
+            else _product(a, g, not transpose_a, False, b_shape))},
+    linear=[("a",), ("b",)], analytic=True, onnx="MatMul",
+    doc="y = a b for matrices (..., M, K) and (..., K, N), transposed first where asked")
+
+
+def matmul(a: Any, b: Any) -> Tensor:
+    """Matrix product, ``y[..., i, j] = sum_k a[..., i, k] b[..., k, j]``.
+
+    Parameters
+    ----------
+    a, b : Tensor
+        (..., M, K) and (..., K, N), float32 or float64; leading axes broadcast. A vector counts
+        as a row on the left and as a column on the right, and its axis is dropped.
+
+    Returns
+    -------
+    Tensor
+        (..., M, N).
+
+    Raises
+    ------
+    ShapeError
+        When the inner sizes differ or leading axes do not broadcast.
+    DTypeError
+        For integers, or float32 with float64.
+    """
+    a = a if isinstance(a, Tensor) else Tensor(np.asarray(a))
+    b = b if isinstance(b, Tensor) else Tensor(np.asarray(b))
+    if a.ndim == 0 or b.ndim == 0:
+        raise ShapeError(say("matmul", "vectors or matrices", "a 0-d array",
+                             "Use * to multiply by a number", {"a": a.shape, "b": b.shape}))
+    row, column = a.ndim == 1, b.ndim == 1
+    left = reshape(a, 1, -1) if row else a
+    right = reshape(b, -1, 1) if column else b
+    if left.ndim > 2 and right.ndim == 2:
+        y = apply(MATMUL, reshape(left, -1, left.shape[-1]), right, transpose_a=False,
+                  transpose_b=False)
+        y = reshape(y, *left.shape[:-1], y.shape[-1])
+    else:
+        if left.ndim > 2 and left.shape[:-2] != right.shape[:-2]:
+            try:
+                batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+            except ValueError:
+                raise ShapeError(say("matmul", "leading axes that broadcast",
+                                     f"{left.shape[:-2]} and {right.shape[:-2]}",
+                                     "Sizes must be equal or 1",
+                                     {"a": a.shape, "b": b.shape})) from None
+            left = broadcast_to(left, (*batch, *left.shape[-2:]))
+            right = broadcast_to(right, (*batch, *right.shape[-2:]))
+        y = apply(MATMUL, left, right, transpose_a=False, transpose_b=False)
+    if row:
+        y = reshape(y, *y.shape[:-2], y.shape[-1])
+    return reshape(y, *y.shape[:-1]) if column else y
+
+
+# ---- linear -----------------------------------------------------------------------------------
+
+
+def _linear_infer(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> tuple[tuple[int, ...], Any]:
+    same_float("linear", x=x, weight=weight, bias=bias)
+    if x.ndim == 0 or weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
+        wanted = weight.shape[1] if weight.ndim == 2 else "a matrix as weight"
+        raise ShapeError(say(
+            "linear", f"{wanted} input features", str(x.shape[-1] if x.ndim else "a number"),
+            f"Use Linear({x.shape[-1] if x.ndim else 1}, {weight.shape[0] if weight.ndim else 1}), "
+            "or Linear(None, ...) to infer it",
+            {"x": (x.shape, "..., in"), "weight": (weight.shape, "out, in")}))
+    if bias.shape != weight.shape[:1]:
+        raise ShapeError(say("linear", f"a bias of shape {weight.shape[:1]}", str(bias.shape),
+                             "One entry per output feature"))
+    return (*x.shape[:-1], weight.shape[0]), x.dtype
+
+
+def _linear_prepare(arrays: list[np.ndarray], outs: list[np.ndarray],
+                    params: dict[str, Any]) -> tuple[Any, ...]:
+    x, weight, bias = arrays
+    return x.reshape(-1, x.shape[-1]), weight, bias, outs[0].reshape(-1, weight.shape[0])
+
+
+def _rows(t: Tensor) -> Tensor:
+    return t if t.data.ndim == 2 else reshape(t, -1, t.data.shape[-1])
+
+
+LINEAR = define(
+    "linear", infer=_linear_infer, kernel="linear", prepare=_linear_prepare,
+    work=lambda arrays, outs, params: (
+        2 * math.prod(outs[0][0]) * arrays[0].shape[-1], math.prod(outs[0][0])),
+    vjp={"x": lambda g, weight, x_shape: reshape(
+            apply(MATMUL, _rows(g), weight, transpose_a=False, transpose_b=False), x_shape),
+         "weight": lambda g, x: apply(
+             MATMUL, _rows(g), _rows(x), transpose_a=True, transpose_b=False),
+         "bias": lambda g: apply(SUM_TO, _rows(g), shape=g.data.shape[-1:])},
+    linear=[("x", "bias"), ("weight", "bias")], analytic=True, onnx="Gemm",
+    doc="y = x W^T + b")
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
+    """Affine map of the last axis, ``y = x W^T + b``.
+
+    Parameters
+    ----------
+    x : Tensor
+        (..., in), float32 or float64.
+    weight : Tensor
+        (out, in).
+    bias : Tensor, optional
+        (out,).
+
+    Returns
+    -------
+    Tensor
+        (..., out).
+
+    Raises
+    ------
+    ShapeError
+        When x has another number of features than the weight.
+    """
+    if bias is not None:
+        return apply(LINEAR, x, weight, bias)
+    weight = weight if isinstance(weight, Tensor) else Tensor(np.asarray(weight))
+    zero = Tensor(np.zeros(weight.shape[:1], weight.dtype))
+    return apply(LINEAR, x, weight, zero)
+
+
+Tensor.__matmul__ = matmul  # type: ignore[attr-defined]
+Tensor.__rmatmul__ = lambda self, other: matmul(other, self)  # type: ignore[attr-defined]

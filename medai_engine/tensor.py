@@ -1,0 +1,219 @@
+"""The Tensor: an array, and the node through which its gradient flows.
+
+Tensors are values: ops return new ones. What may be written in place (engine-rules 1) is a leaf
+under ``no_grad``, and what optimiser ops update. Operators and methods are attached by the ops
+(``ops/methods.py``) from a table; this file holds no op.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import ref
+
+import numpy as np
+
+from .errors import DTypeError, GraphError, say
+
+__all__ = ["CLOCK", "Buffer", "Leaf", "Parameter", "Tensor", "is_scalar", "mark_written"]
+
+CLOCK = [0]  # ticks at every write in place; nodes remember the time, written storage too
+
+
+class Leaf:
+    """The end of a gradient's way: the tensor into whose ``grad`` it is stored.
+
+    It refers to its tensor weakly, because the tensor refers to it.
+    """
+
+    __slots__ = ("tensor",)
+
+    def __init__(self, tensor: Tensor):
+        self.tensor = ref(tensor)
+
+
+class Tensor:
+    """An n-dimensional array with a gradient.
+
+    Attributes
+    ----------
+    data : numpy.ndarray
+        The values. Treat as read-only; ``numpy()`` gives it to users.
+    node : Node, Slot, Leaf or None
+        Where a gradient goes; None when none is wanted.
+    grad : Tensor or None
+        The accumulated gradient of a leaf.
+    base : Tensor or None
+        The tensor whose storage a view shares.
+    written : int
+        When the storage was last written in place (``CLOCK``).
+    """
+
+    __slots__ = ("__weakref__", "base", "data", "grad", "node", "written")
+    __array_priority__ = 1000.0
+
+    def __init__(self, data: np.ndarray, node: Any = None):
+        self.data = data
+        self.node = node
+        self.grad: Tensor | None = None
+        self.base: Tensor | None = None
+        self.written = 0
+
+    # what it is
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes of its dimensions."""
+        return self.data.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of its elements."""
+        return self.data.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return self.data.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self.data.size
+
+    @property
+    def nbytes(self) -> int:
+        """The number of bytes of its elements."""
+        return self.data.nbytes
+
+    @property
+    def device(self) -> str:
+        """Where it lives: always ``"cpu"`` (array API standard)."""
+        return "cpu"
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no op made it out of tensors with a gradient."""
+        return self.node is None or type(self.node) is Leaf
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow to it."""
+        return self.node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, value: bool = True) -> Tensor:
+        """Ask for gradients of this leaf, or stop asking; returns the tensor itself."""
+        if not self.is_leaf:
+            raise GraphError(say("requires_grad_", "a leaf", "a result of an op",
+                                 "Use .detach() to get a leaf with the same values"))
+        if value and self.data.dtype.kind != "f":
+            raise DTypeError(say("requires_grad_", "floating values", self.data.dtype,
+                                 "Convert with .astype(me.float32) first"))
+        if value and self.node is None:
+            self.node = Leaf(self)
+        elif not value:
+            self.node = None
+        return self
+
+    # values out
+
+    def numpy(self) -> np.ndarray:
+        """Return the values as an array that shares memory (read-only while gradients flow)."""
+        if self.node is None:
+            return self.data
+        view = self.data.view()
+        view.flags.writeable = False
+        return view
+
+    def item(self) -> Any:
+        """Return the only element as a Python number."""
+        return self.data.item()
+
+    def tolist(self) -> Any:
+        """Return the values as nested Python lists."""
+        return self.data.tolist()
+
+    def detach(self) -> Tensor:
+        """Return the same values (shared memory) without a gradient."""
+        out = Tensor(self.data)
+        out.base = self if self.base is None else self.base
+        return out
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        if self.node is not None:
+            raise GraphError(say("__dlpack__", "a tensor without gradient", "one that requires it",
+                                 "Export x.detach()"))
+        return self.data.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self.data.__dlpack_device__()
+
+    def __float__(self) -> float:
+        return float(self.data.item())
+
+    def __int__(self) -> int:
+        return int(self.data.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.data)
+
+    def __index__(self) -> int:
+        return self.data.__index__()
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        body = np.array2string(self.data, separator=", ", prefix="tensor(")
+        dtype = "" if self.data.dtype == np.float32 else f", dtype={self.data.dtype}"
+        return f"tensor({body}{dtype}{', requires_grad=True' if self.requires_grad else ''})"
+
+    def __reduce__(self) -> Any:
+        return _rebuild, (type(self), self.data, self.requires_grad)
+
+
+class Parameter(Tensor):
+    """A tensor that a module learns: a leaf that requires its gradient, of permanent identity."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = True):
+        super().__init__(data.data if isinstance(data, Tensor) else np.asarray(data))
+        if requires_grad:
+            self.requires_grad_()
+
+
+class Buffer(Tensor):
+    """State of a module that is saved but not learned, such as running statistics."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Any):
+        super().__init__(data.data if isinstance(data, Tensor) else np.asarray(data))
+
+
+def _rebuild(kind: type[Tensor], data: np.ndarray, requires_grad: bool) -> Tensor:
+    tensor = kind(data)
+    return tensor.requires_grad_(requires_grad)
+
+
+def is_scalar(x: Any) -> bool:
+    """Tell whether x is a Python or NumPy number, whose dtype is weak."""
+    return isinstance(x, (int, float, np.generic))
+
+
+def mark_written(tensor: Tensor) -> None:
+    """Note that a tensor's storage changes, so that nodes which kept it will refuse."""
+    CLOCK[0] += 1
+    tensor.written = CLOCK[0]
+    if tensor.base is not None:
+        tensor.base.written = CLOCK[0]
