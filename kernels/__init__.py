@@ -14,18 +14,19 @@ from importlib import import_module
 from ..errors import MissingExtraError, ParameterError, extra, say
 
 __all__ = ["COMPILED", "FAMILIES", "empty", "families", "get_isa", "get_num_threads", "lookup",
-           "report", "require", "set_isa", "set_num_threads"]
+           "ready", "report", "require", "set_isa", "set_num_threads"]
 
 FAMILIES = ("elementwise", "reduce", "gemm", "loss", "embedding", "random", "optimizer")
 
 try:
     from .memory.allocator import empty
+    from .memory.ready import ready
     from .threads.pool import get_num_threads, set_num_threads
     from .simd.isa import available_isas, get_isa, set_isa
 
     COMPILED = True
 except ImportError:
-    from .memory.reference import empty
+    from .memory.reference import empty, ready
     from .threads.reference import get_num_threads, set_num_threads
     from .simd.reference import available_isas, get_isa, set_isa
 

@@ -96,7 +96,7 @@ class Op:
 
     __slots__ = ("analytic", "check", "compiled", "definition", "doc", "elementwise", "infer",
                  "inplace", "inputs", "joint", "kernel", "linear", "name", "onnx", "outputs",
-                 "params", "plans", "prepare", "reference", "rules", "strided", "variadic", "view",
+                 "params", "plans", "prepare", "rules", "strided", "variadic", "view",
                  "vjp", "work", "writes")
 
     def __init__(self, name: str, *, infer: Callable[..., Any], doc: str,
@@ -132,11 +132,11 @@ class Op:
             self.definition = definition
         else:
             self.definition = kernels.lookup(str(kernel), "reference")
-        self.reference = self.definition
         try:  # DEV
             self.compiled = (kernels.lookup(kernel, "fast")
                          if kernel and kernels.COMPILED else self.definition)
-        except ImportError: self.compiled = lambda *a: (self.definition(*a) if kernel not in kernels.lookup.__globals__["import_module"](f"medai_engine.kernels.elementwise.reference").__all__ or len(a)!=len(self.inputs) else self.definition(*a,np.empty(np.broadcast_shapes(*(x.shape for x in a)),a[0].dtype if self.elementwise!="bool" else bool)))
+        except (ImportError, AttributeError):  # DEV
+            self.compiled = self.definition
         self.vjp = vjp
         self.joint = callable(vjp)
         self.rules: dict[Any, Rule] = {}
@@ -188,10 +188,6 @@ class Op:
                 *(i in outputs for i in range(len(self.outputs))))
         return found
 
-    def differentiable(self, index: int) -> bool:
-        """Tell whether input ``index`` has a gradient."""
-        return self.joint or bool(self.rules) and (self.variadic or index in self.rules)
-
     def cost(self, arrays: Sequence[np.ndarray], **params: Any) -> Cost:
         """Return what a call on these arrays costs: operations counted, bytes moved."""
         specs = specs_of(self, arrays, params)
@@ -230,76 +226,71 @@ def apply(op: Op, *inputs: Any, **params: Any) -> Any:
     tensors = promote(op, inputs) if op.elementwise else [
         x if isinstance(x, Tensor) else Tensor(as_array(x)) for x in inputs]
     arrays = [t.data for t in tensors]
-    specs = specs_of(op, arrays, params)
+    specs = op.infer(*arrays, **params)
     if op.check is not None:
         op.check(*arrays, **params)
     if op.view:
-        outs = [op.definition(*arrays, **params)]
+        outs = op.definition(*arrays, **params)
+        if type(outs) is not list:
+            outs = [outs]
     else:
-        if not op.strided:
-            for i, array in enumerate(arrays):
-                if not array.flags.c_contiguous:
-                    tensors[i] = apply(OPS["copy"], tensors[i])
-                    arrays[i] = tensors[i].data
+        state = kernels.ready(arrays)
+        if not (state & 1 or op.strided):
+            tensors = [t if t.data.flags.carray or t.data.flags.c_contiguous
+                       else apply(OPS["copy"], t) for t in tensors]
+            arrays = [t.data for t in tensors]
+        outs = ([] if op.writes is not None
+                else [kernels.empty(shape, dtype) for shape, dtype in specs]
+                if type(specs) is list else [kernels.empty(*specs)])
+        if op.prepare is not None:
+            arguments = op.prepare(arrays, outs, params)
+        elif op.params:
+            arguments = (*arrays, *outs, *[params[name] for name in op.params])
+        else:
+            arguments = (*arrays, *outs)
+        # compiled texts take float32 and float64, and no empty array
+        if op.kernel is None or state & 6 != 6 or mode.backend == "reference":
+            op.definition(*arguments)
+        elif mode.backend == "fast":
+            op.compiled(*arguments)
+        else:
+            kernels.lookup(op.kernel, mode.backend)(*arguments)
         if op.writes is not None:
-            run(op, mode.backend, arrays, [], params)
             for i in op.writes(len(tensors), **params):
                 mark_written(tensors[i])
             return None
-        else:
-            outs = [kernels.empty(shape, dtype) for shape, dtype in specs]
-            run(op, mode.backend, arrays, outs, params)
     results = [Tensor(out) for out in outs]
     if op.view:
-        source = tensors[0]
-        if results[0].data.base is not None and np.may_share_memory(outs[0], source.data):
-            results[0].base = source if source.base is None else source.base
+        for result in results:
+            if result.data.base is not None and np.may_share_memory(result.data, arrays[0]):
+                source = tensors[0]
+                result.base = source if source.base is None else source.base
     if mode.grad and op.rules:
-        attach(op, tensors, results, params, mode)
+        for t in tensors:
+            if t.node is not None:
+                attach(op, tensors, results, params, mode)
+                break
     return results[0] if len(results) == 1 else tuple(results)
-
-
-def run(op: Op, backend: str, arrays: list[np.ndarray], outs: list[np.ndarray],
-        params: dict[str, Any]) -> None:
-    """Call the text of the op's kernel that fits backend, dtypes and sizes."""
-    if outs and all(out.size == 0 for out in outs):
-        return
-    arguments = (op.prepare(arrays, outs, params) if op.prepare is not None
-                 else (*arrays, *outs, *[params[name] for name in op.params]))
-    if op.kernel is None or backend == "reference" or not compiled_fits(arrays):
-        op.reference(*arguments)
-    elif backend == "fast":
-        op.compiled(*arguments)
-    else:
-        kernels.lookup(op.kernel, backend)(*arguments)
-
-
-def compiled_fits(arrays: list[np.ndarray]) -> bool:
-    """Tell whether compiled texts serve these inputs: float32 or float64, none of size 0."""
-    floats = not arrays
-    for array in arrays:
-        if array.size == 0:
-            return False
-        if array.dtype in FLOATS:
-            floats = True
-    return floats
 
 
 def attach(op: Op, tensors: Sequence[Tensor], results: Sequence[Tensor],
            params: dict[str, Any], mode: Any) -> None:
     """Give the results the node through which gradients will flow, if any input has one."""
-    edges = tuple(t.node if op.differentiable(i) else None for i, t in enumerate(tensors))
-    if all(edge is None for edge in edges):
-        return
-    keep = op.keeps(tuple(edge is not None for edge in edges))
-    kept = (*tensors, *(result.data for result in results))
-    node = Node(op, edges, tuple(x if k else None for x, k in zip(kept, keep, strict=True)),
-                tuple(t.data.shape for t in tensors), params,
+    if op.joint:
+        edges = tuple([t.node for t in tensors])
+    else:
+        edges = tuple([t.node if i in op.rules else None for i, t in enumerate(tensors)])
+        if not any(edges):
+            return
+    keep = op.keeps(tuple([edge is not None for edge in edges]))
+    kept = [*tensors, *[result.data for result in results]]
+    node = Node(op, edges, tuple([x if k else None for x, k in zip(kept, keep, strict=True)]),
+                tuple([t.data.shape for t in tensors]), params,
                 None if len(results) == 1 else [(r.data.shape, r.data.dtype) for r in results])
     if mode.frame is not None:
         mode.frame.take(node)
     for i, result in enumerate(results):
-        if result.data.dtype in FLOATS:
+        if result.data.dtype.kind == "f":
             result.node = node if len(results) == 1 else Slot(node, i)
 
 
@@ -326,6 +317,11 @@ def promote(op: Op, inputs: Sequence[Any]) -> list[Tensor]:
     Python and NumPy scalars take the dtype of the arrays; integers and booleans follow floats;
     float32 next to float64 is an error, never a silent conversion.
     """
+    first = inputs[0]
+    if isinstance(first, Tensor) and first.data.dtype.kind == "f":
+        dtype = first.data.dtype
+        if all(isinstance(x, Tensor) and x.data.dtype is dtype for x in inputs):
+            return list(inputs)
     strong = [x for x in inputs if not is_scalar(x)]
     tensors = {id(x): x if isinstance(x, Tensor) else Tensor(as_array(x)) for x in strong}
     dtypes = {t.data.dtype for t in tensors.values()}
@@ -372,6 +368,10 @@ def short_binary(op: Op) -> Callable[[Any, Any], Tensor]:
                          for mask in ((True, False), (False, True), (True, True)))
 
     def function(a: Any, b: Any) -> Tensor:
+        if not isinstance(b, Tensor):
+            b = weak(b, a)
+        elif not isinstance(a, Tensor):
+            a = weak(a, b)
         if isinstance(a, Tensor) and isinstance(b, Tensor):
             mode = get()
             if mode.short:
@@ -396,6 +396,15 @@ def short_binary(op: Op) -> Callable[[Any, Any], Tensor]:
         return apply(op, a, b)
 
     return _named(function, op)
+
+
+def weak(number: Any, beside: Any) -> Any:
+    """Return a Python number as a tensor of the dtype of the float tensor beside it."""
+    if type(number) in (float, int) and isinstance(beside, Tensor):
+        dtype = beside.data.dtype
+        if dtype.kind == "f":
+            return Tensor(np.array(number, dtype))
+    return number
 
 
 def short_unary(op: Op) -> Callable[[Any], Tensor]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["empty"]
+__all__ = ["empty", "ready"]
 
 ALIGNMENT = 64  # a cache line, and the widest vector
 
@@ -17,3 +17,18 @@ def empty(shape, dtype):
     memory = np.empty(n_bytes + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
     return memory[start : start + n_bytes].view(dtype).reshape(shape)
+
+
+def ready(arrays):
+    """Return a sum of flags.
+
+    1 when all arrays are C-contiguous and aligned, 2 when none is empty, 4 when one is float32 or
+    float64. No array at all is ready for everything.
+    """
+    if not arrays:
+        return 7
+    return (
+        1 * all(a.flags.c_contiguous and a.flags.aligned for a in arrays)
+        + 2 * all(a.size for a in arrays)
+        + 4 * any(a.dtype == np.float32 or a.dtype == np.float64 for a in arrays)
+    )

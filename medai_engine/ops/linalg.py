@@ -15,7 +15,7 @@ from .shape import SUM_TO, broadcast_to, reshape
 
 def same_float(where: str, **arrays: np.ndarray) -> None:
     """Raise unless the arrays share one floating dtype."""
-    kinds = {a.dtype for a in arrays.values()}
+    kinds = {a.dtype for a in arrays.values()}  # a set of one, or an error
     if len(kinds) > 1 or not kinds <= set(FLOATS):
         raise DTypeError(say(where, "float32 or float64, the same for all",
                              ", ".join(f"{n} {a.dtype}" for n, a in arrays.items()),
