@@ -1,0 +1,1 @@
+"""Speed: ratios to peers and fractions of the measured ceiling, never a timed test."""
