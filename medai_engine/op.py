@@ -20,6 +20,7 @@ import numpy as np
 from . import kernels
 from .autograd import Node, Slot
 from .errors import DTypeError, say
+from .kernels import empty, ready
 from .mode import MODE
 from .tensor import Tensor, is_scalar, mark_written
 
@@ -234,20 +235,20 @@ def apply(op: Op, *inputs: Any, **params: Any) -> Any:
         if type(outs) is not list:
             outs = [outs]
     else:
-        state = kernels.ready(arrays)
+        state = ready(arrays)
         if not (state & 1 or op.strided):
-            tensors = [t if t.data.flags.carray or t.data.flags.c_contiguous
-                       else apply(OPS["copy"], t) for t in tensors]
+            tensors = [t if t.data.flags.c_contiguous else apply(OPS["copy"], t) for t in tensors]
             arrays = [t.data for t in tensors]
-        outs = ([] if op.writes is not None
-                else [kernels.empty(shape, dtype) for shape, dtype in specs]
-                if type(specs) is list else [kernels.empty(*specs)])
+        if op.writes is not None:
+            outs = []
+        elif type(specs) is list:
+            outs = [empty(shape, dtype) for shape, dtype in specs]
+        else:
+            outs = [empty(*specs)]
         if op.prepare is not None:
             arguments = op.prepare(arrays, outs, params)
-        elif op.params:
-            arguments = (*arrays, *outs, *[params[name] for name in op.params])
         else:
-            arguments = (*arrays, *outs)
+            arguments = [*arrays, *outs, *[params[name] for name in op.params]]
         # compiled texts take float32 and float64, and no empty array
         if op.kernel is None or state & 6 != 6 or mode.backend == "reference":
             op.definition(*arguments)
@@ -266,25 +267,22 @@ def apply(op: Op, *inputs: Any, **params: Any) -> Any:
                 source = tensors[0]
                 result.base = source if source.base is None else source.base
     if mode.grad and op.rules:
-        for t in tensors:
-            if t.node is not None:
-                attach(op, tensors, results, params, mode)
-                break
+        edges = [t.node for t in tensors]
+        if edges.count(None) != len(edges):
+            attach(op, edges, tensors, results, params, mode)
     return results[0] if len(results) == 1 else tuple(results)
 
 
-def attach(op: Op, tensors: Sequence[Tensor], results: Sequence[Tensor],
+def attach(op: Op, edges: list[Any], tensors: Sequence[Tensor], results: Sequence[Tensor],
            params: dict[str, Any], mode: Any) -> None:
-    """Give the results the node through which gradients will flow, if any input has one."""
-    if op.joint:
-        edges = tuple([t.node for t in tensors])
-    else:
-        edges = tuple([t.node if i in op.rules else None for i, t in enumerate(tensors)])
-        if not any(edges):
+    """Give the results the node through which gradients will flow."""
+    if not op.joint and len(op.rules) < len(edges):
+        edges = [edge if i in op.rules else None for i, edge in enumerate(edges)]
+        if edges.count(None) == len(edges):
             return
     keep = op.keeps(tuple([edge is not None for edge in edges]))
     kept = [*tensors, *[result.data for result in results]]
-    node = Node(op, edges, tuple([x if k else None for x, k in zip(kept, keep, strict=True)]),
+    node = Node(op, tuple(edges), tuple([x if k else None for x, k in zip(kept, keep)]),  # noqa: B905
                 tuple([t.data.shape for t in tensors]), params,
                 None if len(results) == 1 else [(r.data.shape, r.data.dtype) for r in results])
     if mode.frame is not None:

@@ -8,19 +8,24 @@ from typing import Any
 import numpy as np
 
 from ..errors import DTypeError, ShapeError, say
-from ..op import FLOATS, apply, define
+from ..op import apply, define
 from ..tensor import Tensor
 from .shape import SUM_TO, broadcast_to, reshape
 
 
-def same_float(where: str, **arrays: np.ndarray) -> None:
+def same_float(where: str, names: str, *arrays: np.ndarray) -> None:
     """Raise unless the arrays share one floating dtype."""
-    kinds = {a.dtype for a in arrays.values()}  # a set of one, or an error
-    if len(kinds) > 1 or not kinds <= set(FLOATS):
-        raise DTypeError(say(where, "float32 or float64, the same for all",
-                             ", ".join(f"{n} {a.dtype}" for n, a in arrays.items()),
-                             "Convert with .astype(me.float32)",
-                             {n: a.shape for n, a in arrays.items()}))
+    dtype = arrays[0].dtype
+    if dtype.kind == "f":
+        for array in arrays:
+            if array.dtype is not dtype and array.dtype != dtype:
+                break
+        else:
+            return
+    pairs = list(zip(names.split(), arrays, strict=True))
+    raise DTypeError(say(where, "float32 or float64, the same for all",
+                         ", ".join(f"{n} {a.dtype}" for n, a in pairs),
+                         "Convert with .astype(me.float32)", {n: a.shape for n, a in pairs}))
 
 
 # ---- matmul -----------------------------------------------------------------------------------
@@ -28,7 +33,7 @@ def same_float(where: str, **arrays: np.ndarray) -> None:
 
 def _matmul_infer(a: np.ndarray, b: np.ndarray, *, transpose_a: bool,
                   transpose_b: bool) -> tuple[tuple[int, ...], Any]:
-    same_float("matmul", a=a, b=b)
+    same_float("matmul", "a b", a, b)
     m, k = a.shape[-2:] if not transpose_a else a.shape[:-3:-1]
     k2, n = b.shape[-2:] if not transpose_b else b.shape[:-3:-1]
     if k != k2:
@@ -125,7 +130,7 @@ def matmul(a: Any, b: Any) -> Tensor:
 
 
 def _linear_infer(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> tuple[tuple[int, ...], Any]:
-    same_float("linear", x=x, weight=weight, bias=bias)
+    same_float("linear", "x weight bias", x, weight, bias)
     if x.ndim == 0 or weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
         wanted = weight.shape[1] if weight.ndim == 2 else "a matrix as weight"
         raise ShapeError(say(

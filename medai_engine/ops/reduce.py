@@ -23,6 +23,8 @@ def normalized(where: str, axis: Axis, ndim: int) -> tuple[int, ...]:
     """Return the axes as sorted non-negative numbers; None means all."""
     if axis is None:
         return tuple(range(ndim))
+    if type(axis) is int and -ndim <= axis < ndim:
+        return (axis % ndim,)
     axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
     out = []
     for a in axes:
@@ -49,6 +51,8 @@ def folded(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     """Return x as (outer, n, inner) with the reduced axes in the middle."""
     if not axes:
         return x.reshape(-1, 1, 1)
+    if len(axes) == x.ndim:
+        return x.reshape(1, -1, 1) if x.size else x.reshape(1, 0, 1)
     if axes != tuple(range(axes[0], axes[-1] + 1)):
         kept = [i for i in range(x.ndim) if i not in axes]
         x = np.ascontiguousarray(x.transpose(*kept, *axes))
