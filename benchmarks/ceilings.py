@@ -20,6 +20,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 import medai_engine as me
 from medai_engine.kernels.simd.ceilings import copy_bandwidth, peak_flops
@@ -148,6 +149,7 @@ def seconds(call: Callable[[], Any], least: float = 0.02) -> float:
 def measure(case: Case, threads: int, repeats: int) -> dict[str, Any]:
     """Take ceiling, kernel and NumPy in turn; return rates and shares."""
     me.set_num_threads(threads)
+    limited = threadpool_limits(threads)  # NumPy's BLAS on as many threads
     case.ours()
     case.numpy()
     if not case.agree():
@@ -160,6 +162,7 @@ def measure(case: Case, threads: int, repeats: int) -> dict[str, Any]:
         times.append(own)
         shares.append(case.amount / own / ceiling)
         ratios.append(other / own)
+    limited.restore_original_limits()
     return {"case": case.name, "threads": threads, "seconds": median(times),
             "rate": case.amount / median(times), "unit": case.unit,
             "share_of_ceiling": median(shares), "times_numpy": median(ratios)}

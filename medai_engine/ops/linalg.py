@@ -46,7 +46,7 @@ def _matmul_infer(a: np.ndarray, b: np.ndarray, *, transpose_a: bool,
 
 def _matmul_prepare(arrays: list[np.ndarray], outs: list[np.ndarray],
                     params: dict[str, Any]) -> tuple[Any, ...]:
-    return (*(x.reshape(-1, *x.shape[-2:]) for x in (*arrays, *outs)),
+    return (*[x[None] if x.ndim == 2 else x.reshape(-1, *x.shape[-2:]) for x in (*arrays, *outs)],
             params["transpose_a"], params["transpose_b"])
 
 
@@ -131,22 +131,25 @@ def matmul(a: Any, b: Any) -> Tensor:
 
 def _linear_infer(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> tuple[tuple[int, ...], Any]:
     same_float("linear", "x weight bias", x, weight, bias)
-    if x.ndim == 0 or weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
-        wanted = weight.shape[1] if weight.ndim == 2 else "a matrix as weight"
+    rows, sizes = x.shape, weight.shape
+    if not rows or len(sizes) != 2 or rows[-1] != sizes[1]:
+        wanted = sizes[1] if len(sizes) == 2 else "a matrix as weight"
         raise ShapeError(say(
-            "linear", f"{wanted} input features", str(x.shape[-1] if x.ndim else "a number"),
-            f"Use Linear({x.shape[-1] if x.ndim else 1}, {weight.shape[0] if weight.ndim else 1}), "
+            "linear", f"{wanted} input features", str(rows[-1] if rows else "a number"),
+            f"Use Linear({rows[-1] if rows else 1}, {sizes[0] if sizes else 1}), "
             "or Linear(None, ...) to infer it",
-            {"x": (x.shape, "..., in"), "weight": (weight.shape, "out, in")}))
-    if bias.shape != weight.shape[:1]:
-        raise ShapeError(say("linear", f"a bias of shape {weight.shape[:1]}", str(bias.shape),
+            {"x": (rows, "..., in"), "weight": (sizes, "out, in")}))
+    if bias.shape != sizes[:1]:
+        raise ShapeError(say("linear", f"a bias of shape {sizes[:1]}", str(bias.shape),
                              "One entry per output feature"))
-    return (*x.shape[:-1], weight.shape[0]), x.dtype
+    return (*rows[:-1], sizes[0]), x.dtype
 
 
 def _linear_prepare(arrays: list[np.ndarray], outs: list[np.ndarray],
                     params: dict[str, Any]) -> tuple[Any, ...]:
     x, weight, bias = arrays
+    if x.ndim == 2:
+        return x, weight, bias, outs[0]
     return x.reshape(-1, x.shape[-1]), weight, bias, outs[0].reshape(-1, weight.shape[0])
 
 
