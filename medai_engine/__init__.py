@@ -13,6 +13,7 @@ from .transforms import checkpoint, grad, hessian, hvp, jacobian, jvp, value_and
 from .custom import kernel, op
 from .errors import (DataError, DTypeError, GraphError, MedaiError, MissingExtraError,
                      ParameterError, ShapeError)
+from . import optim
 from .kernels import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
