@@ -23,7 +23,7 @@ def ready(list arrays):
     if not arrays:
         return 7
     for item in arrays:
-        array = <cnp.ndarray>item
+        array = item  # a NumPy scalar is refused: TypeError
         if not cnp.PyArray_ISCARRAY_RO(array):
             flags &= ~1
         if cnp.PyArray_SIZE(array) == 0:
