@@ -59,42 +59,42 @@ class Node:
     def __repr__(self) -> str:
         return f"<node {self.op.name}>"
 
-    def pull(self, cotangents: Sequence[Tensor | None], needs: tuple[bool, ...],
+    def pull(self, cotangents: Sequence[Tensor | None], needs: Sequence[bool],
              connected: bool) -> Sequence[Tensor | None]:
         """Return the gradients of the inputs, given those of the outputs."""
         op = self.op
         saved = self.unpack()
-        count = len(self.edges)
         if self.specs is not None:
             cotangents = [Tensor(np.zeros(shape, dtype)) if g is None else g
                           for g, (shape, dtype) in zip(cotangents, self.specs, strict=True)]
-        values: dict[tuple[str, Any], Any] = {("needs", None): needs, ("shapes", None): self.shapes}
-
-        def value(kind: str, key: Any) -> Any:
-            if kind == "param":
-                return self.params[key]  # type: ignore[index]
-            if kind == "shape":
-                return self.shapes[key]
-            if kind == "input":
-                return saved[:count] if op.variadic else saved[key]
-            if kind == "output":
-                if (kind, key) not in values:
-                    node = self if self.specs is None else Slot(self, key)
-                    values[kind, key] = Tensor(saved[count + key], node if connected else None)
-                return values[kind, key]
-            return values[kind, key]
-
-        def call(rule: Any) -> Any:
-            return rule.function(*cotangents, *[value(*source) for source in rule.arguments])
-
         if op.joint:
-            found = call(op.rules[None])
+            found = self.call(op.rules[None], cotangents, saved, needs, connected)
         else:
-            found = [call(op.rules[i]) if need else None for i, need in enumerate(needs)]
+            found = [self.call(op.rules[i], cotangents, saved, needs, connected) if need else None
+                     for i, need in enumerate(needs)]
         if op.elementwise:
             found = [g if g is None or g.data.shape == shape else sum_to(g, shape)
                      for g, shape in zip(found, self.shapes, strict=True)]
         return found
+
+    def call(self, rule: Any, cotangents: Sequence[Any], saved: Any, needs: Sequence[bool],
+             connected: bool) -> Any:
+        """Call one gradient rule with what its parameters name."""
+        count = len(self.edges)
+        values = list(cotangents)
+        for kind, key in rule.arguments:
+            if kind == "input":
+                values.append(saved[:count] if self.op.variadic else saved[key])
+            elif kind == "output":
+                node = None if not connected else self if self.specs is None else Slot(self, key)
+                values.append(Tensor(saved[count + key], node))
+            elif kind == "param":
+                values.append(self.params[key])  # type: ignore[index]
+            elif kind == "shape":
+                values.append(self.shapes[key])
+            else:
+                values.append(needs if kind == "needs" else self.shapes)
+        return rule.function(*values)
 
     def unpack(self) -> Any:
         """Return what was kept, recomputed where checkpointed; refuse when it has changed."""
@@ -148,20 +148,44 @@ def locate(edge: Any) -> tuple[Any, int]:
 
 
 def ordered(roots: Iterable[Any]) -> list[Any]:
-    """Return the nodes and leaves reachable from the roots, every node after its inputs."""
-    order: list[Any] = []
-    seen: set[Any] = set()
-    stack = [(root, False) for root in roots]
+    """Return the nodes and leaves reachable from the roots, every node before its inputs."""
+    uses = dict.fromkeys(roots, 0)
+    stack = list(uses)
+    starts = list(uses)
     while stack:
-        node, done = stack.pop()
-        if done:
-            order.append(node)
-        elif node not in seen:
-            seen.add(node)
-            stack.append((node, True))
-            if type(node) is Node:
-                stack += [(locate(edge)[0], False) for edge in node.edges if edge is not None]
+        node = stack.pop()
+        if type(node) is Node:
+            for edge in node.edges:
+                if edge is not None:
+                    below = edge.node if type(edge) is Slot else edge
+                    if below in uses:
+                        uses[below] += 1
+                    else:
+                        uses[below] = 1
+                        stack.append(below)
+    order = []
+    ready = [node for node in starts if uses[node] == 0]
+    while ready:
+        node = ready.pop()
+        order.append(node)
+        if type(node) is Node:
+            for edge in node.edges:
+                if edge is not None:
+                    below = edge.node if type(edge) is Slot else edge
+                    uses[below] -= 1
+                    if uses[below] == 0:
+                        ready.append(below)
     return order
+
+
+def leading_to(order: list[Any], targets: set[tuple[Any, int]]) -> set[Any]:
+    """Return the nodes of the order from which a target is reached."""
+    useful = {node for node, _ in targets}
+    for node in reversed(order):
+        if type(node) is Node and any(
+                edge is not None and locate(edge)[0] in useful for edge in node.edges):
+            useful.add(node)
+    return useful
 
 
 def reverse(roots: Sequence[tuple[Any, Tensor]], wanted: Sequence[Any] | None = None, *,
@@ -181,45 +205,49 @@ def reverse(roots: Sequence[tuple[Any, Tensor]], wanted: Sequence[Any] | None = 
     """
     order = ordered(locate(edge)[0] for edge, _ in roots)
     targets = None if wanted is None else {locate(edge) for edge in wanted}
-    homes = None if targets is None else {node for node, _ in targets}
-    useful: set[Any] = set()
-    for node in order:
-        if (type(node) is Leaf if homes is None else node in homes) or (
-                type(node) is Node
-                and any(e is not None and locate(e)[0] in useful for e in node.edges)):
-            useful.add(node)
+    useful = None if targets is None else leading_to(order, targets)
     pending: dict[Any, list[Tensor | None]] = {}
     found: dict[tuple[Any, int], Tensor] = {}
 
     def give(edge: Any, g: Tensor) -> None:
-        node, index = locate(edge)
+        node, index = (edge.node, edge.index) if type(edge) is Slot else (edge, 0)
         slots = pending.get(node)
         if slots is None:
-            outputs = 1 if type(node) is Leaf or node.specs is None else len(node.specs)
-            slots = pending[node] = [None] * outputs
+            if type(node) is Leaf or node.specs is None:
+                pending[node] = [g]
+                return
+            slots = pending[node] = [None] * len(node.specs)
         held = slots[index]
         slots[index] = g if held is None else held + g  # type: ignore[operator]
 
     with switched(grad=create_graph):
         for edge, g in roots:
             give(edge, g)
-        for node in reversed(order):
+        for node in order:
             slots = pending.pop(node, None)
-            if slots is None or node not in useful:
+            if slots is None or (useful is not None and node not in useful):
                 continue
-            for index, g in enumerate(slots):
-                if g is not None and (type(node) is Leaf if targets is None
-                                      else (node, index) in targets):
-                    found[node, index] = g
-            if type(node) is Leaf:
-                continue
-            needs = tuple(e is not None and locate(e)[0] in useful for e in node.edges)
-            if any(needs):
-                for edge, g in zip(node.edges, node.pull(slots, needs, create_graph), strict=True):
-                    if edge is not None and g is not None and locate(edge)[0] in useful:
-                        give(edge, g)
-                if not retain_graph:
-                    node.free()
+            if targets is None:
+                if type(node) is Leaf:
+                    found[node, 0] = slots[0]  # type: ignore[assignment]
+                    continue
+                needs = [edge is not None for edge in node.edges]
+            else:
+                for index, g in enumerate(slots):
+                    if g is not None and (node, index) in targets:
+                        found[node, index] = g
+                if type(node) is Leaf:
+                    continue
+                needs = [edge is not None and locate(edge)[0] in useful  # type: ignore[operator]
+                         for edge in node.edges]
+                if True not in needs:
+                    continue
+            for edge, need, g in zip(node.edges, needs, node.pull(slots, needs, create_graph),
+                                     strict=True):
+                if need and g is not None:
+                    give(edge, g)
+            if not retain_graph:
+                node.free()
     return found
 
 

@@ -67,7 +67,8 @@ class MissingExtraError(MedaiError, ImportError):
     """An optional dependency is not installed."""
 
 
-def say(where: str, expected: str, got: Any, fix: str, shapes: Mapping[str, Any] | None = None) -> str:
+def say(where: str, expected: str, got: Any, fix: str,
+        shapes: Mapping[str, Any] | None = None) -> str:
     """Build ``<where>: expected <expected>, got <got>. <shapes>. <fix>``.
 
     ``shapes`` maps an array's name to its shape, or to (shape, axis names):

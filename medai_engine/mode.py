@@ -55,9 +55,8 @@ class Mode:
         return Mode(**{**fields, **changes})
 
 
-MODE: ContextVar[Mode] = ContextVar(
-    "medai_mode", default=Mode(grad=True, backend="fast" if kernels.COMPILED else "reference")
-)
+DEFAULT = Mode(grad=True, backend="fast" if kernels.COMPILED else "reference")
+MODE: ContextVar[Mode] = ContextVar("medai_mode", default=DEFAULT)  # noqa: B039 (immutable)
 
 
 @contextmanager

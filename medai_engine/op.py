@@ -45,7 +45,7 @@ class Rule(NamedTuple):
     """One gradient rule with the sources of its arguments behind ``g``."""
 
     function: Callable[..., Any]
-    arguments: tuple[tuple[str, Any], ...]  # ("input" | "output" | "shape" | "param" | "needs", key)
+    arguments: tuple[tuple[str, Any], ...]  # (kind, key), see Op._read
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
 
@@ -263,7 +263,8 @@ def apply(op: Op, *inputs: Any, **params: Any) -> Any:
     results = [Tensor(out) for out in outs]
     if op.view:
         for result in results:
-            if result.data.base is not None and np.may_share_memory(result.data, arrays[0]):
+            memory = result.data.base
+            if memory is not None and (memory is arrays[0] or memory is arrays[0].base):
                 source = tensors[0]
                 result.base = source if source.base is None else source.base
     if mode.grad and op.rules:

@@ -162,7 +162,8 @@ def jvp(fn: Callable[..., Any], primals: Sequence[Any],
         raise ShapeError(say("jvp", f"{len(primals)} tangents, one per primal", str(len(tangents)),
                              "Pass primals and tangents as lists of equal length"))
     leaves, rebuild = flatten(list(primals))
-    given = [t if isinstance(t, Tensor) else Tensor(as_array(t)) for t in flatten(list(tangents))[0]]
+    given = [t if isinstance(t, Tensor) else Tensor(as_array(t))
+             for t in flatten(list(tangents))[0]]
     for x, t in zip(leaves, given, strict=True):
         if np.shape(x) != t.shape:
             raise ShapeError(say("jvp", f"a tangent of shape {np.shape(x)}", str(t.shape),
