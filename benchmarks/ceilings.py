@@ -20,10 +20,10 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from medai_engine.kernels.simd.ceilings import copy_bandwidth, peak_flops
 from threadpoolctl import threadpool_limits
 
 import medai_engine as me
-from medai_engine.kernels.simd.ceilings import copy_bandwidth, peak_flops
 
 from .peers import machine
 

@@ -75,7 +75,7 @@ def compare(model: Model, peers: list[str], threads: int, rounds: int) -> dict[s
         worker.close()
     losses = {peer: answer["loss"] for peer, answer in answers.items()}
     own = losses["medai"]
-    for peer, loss in losses.items():
+    for loss in losses.values():
         if abs(loss - own) > TOLERANCE * max(abs(own), 1e-3):
             raise SystemExit(f"{model.name}: losses differ after the same steps: {losses}")
     return {

@@ -21,14 +21,14 @@ FAMILIES = ("elementwise", "reduce", "gemm", "loss", "embedding", "random", "opt
 try:
     from .memory.allocator import empty
     from .memory.ready import ready
-    from .threads.pool import get_num_threads, set_num_threads
     from .simd.isa import available_isas, get_isa, set_isa
+    from .threads.pool import get_num_threads, set_num_threads
 
     COMPILED = True
 except ImportError:
     from .memory.reference import empty, ready
-    from .threads.reference import get_num_threads, set_num_threads
     from .simd.reference import available_isas, get_isa, set_isa
+    from .threads.reference import get_num_threads, set_num_threads
 
     COMPILED = False
     warnings.warn(

@@ -189,7 +189,8 @@ def leading_to(order: list[Any], targets: set[tuple[Any, int]]) -> set[Any]:
 
 
 def reverse(roots: Sequence[tuple[Any, Tensor]], wanted: Sequence[Any] | None = None, *,
-            create_graph: bool = False, retain_graph: bool = False) -> dict[tuple[Any, int], Tensor]:
+            create_graph: bool = False, retain_graph: bool = False,
+            ) -> dict[tuple[Any, int], Tensor]:
     """Walk the graph backwards; return the gradient at every wanted edge (default: all leaves).
 
     Parameters

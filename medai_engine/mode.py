@@ -56,7 +56,7 @@ class Mode:
 
 
 DEFAULT = Mode(grad=True, backend="fast" if kernels.COMPILED else "reference")
-MODE: ContextVar[Mode] = ContextVar("medai_mode", default=DEFAULT)  # noqa: B039 (immutable)
+MODE: ContextVar[Mode] = ContextVar("medai_mode", default=DEFAULT)
 
 
 @contextmanager
