@@ -361,10 +361,9 @@ def short_binary(op: Op) -> Callable[[Any, Any], Tensor]:
     """
     kernel = op.compiled
     get = MODE.get
-    rules = bool(op.rules)
+    first, second = 0 in op.rules, 1 in op.rules  # an input without a rule has no edge
     # which of a, b and the result to keep, by what requires a gradient
-    left, right, both = (op.keeps(mask) if rules else (False, False, False)
-                         for mask in ((True, False), (False, True), (True, True)))
+    left, right, both = (op.keeps(mask) for mask in ((True, False), (False, True), (True, True)))
 
     def function(a: Any, b: Any) -> Tensor:
         if not isinstance(b, Tensor):
@@ -378,15 +377,15 @@ def short_binary(op: Op) -> Callable[[Any, Any], Tensor]:
                 y = b.data
                 out = kernel(x, y)
                 if out is not None:
-                    m = a.node
-                    n = b.node
+                    m = a.node if first else None
+                    n = b.node if second else None
                     if m is None:
                         if n is None:
                             return Tensor(out)
                         keep = right
                     else:
                         keep = left if n is None else both
-                    if not (rules and mode.grad):
+                    if not mode.grad:
                         return Tensor(out)
                     i, j, o = keep
                     return Tensor(out, Node(

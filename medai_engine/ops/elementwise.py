@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import ShapeError, say
 from ..op import Op, bind, define, short_binary, short_unary
-from ..tensor import Tensor
+from ..tensor import Tensor, is_scalar
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # Klambauer et al. 2017
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
@@ -67,12 +67,12 @@ def zeros(g: Tensor) -> Tensor:
 def first_share(a: Tensor, b: Tensor) -> Tensor:
     """Return the share of a's gradient in max(a, b): 1 where a wins, 1/2 at ties."""
     share = (a.data > b.data) + 0.5 * (a.data == b.data)
-    return Tensor(share.astype(a.data.dtype))
+    return Tensor(np.asarray(share, a.data.dtype))
 
 
 def where_else_zero(condition: np.ndarray, g: Tensor) -> Tensor:
     """Return g where the condition holds, 0 elsewhere."""
-    return F["where"](Tensor(condition), g, 0.0)
+    return F["where"](Tensor(np.asarray(condition)), g, 0.0)
 
 
 def power_base(g: Tensor, a: Tensor, b: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ def power_base(g: Tensor, a: Tensor, b: Tensor) -> Tensor:
 def power_exponent(g: Tensor, a: Tensor, b: Tensor, y: Tensor) -> Tensor:
     """Return g a^b log(a), and 0 where a = 0 and b >= 0."""
     alive = (a.data != 0) | (b.data < 0)
-    safe = F["where"](Tensor(a.data != 0), a, 1.0)
+    safe = F["where"](Tensor(np.asarray(a.data != 0)), a, 1.0)
     return where_else_zero(alive, g * y * F["log"](safe))
 
 
@@ -184,6 +184,26 @@ row("clip", "x", "same", 2, "y = min(max(x, low), high); derivative 1 on the bou
 row("clip_grad", "g x", "same", 3, "y = g where low <= x <= high, else 0",
     {"g": lambda g, x, low, high: F["clip_grad"](g, x, low=low, high=high)}, params="low high",
     linear=[("g",)])
+
+
+
+def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
+    """Return x limited to [min, max]; bounds may be numbers, arrays or None.
+
+    The derivative is 1 on bounds that are numbers.
+    """
+    bounds = [b for b in (min, max) if b is not None]
+    if all(is_scalar(b) for b in bounds) and (len(bounds) == 2 or not integral(x)):
+        return F["clip"](x, low=-math.inf if min is None else min,
+                         high=math.inf if max is None else max)
+    y = x if min is None else F["maximum"](x, min)
+    return y if max is None else F["minimum"](y, max)
+
+
+def integral(x: Any) -> bool:
+    """Tell whether x is an array of integers or booleans."""
+    return getattr(x, "dtype", np.dtype(np.float32)).kind in "biu"
+
 
 # ---- activations and their fused gradients ----------------------------------------------------
 

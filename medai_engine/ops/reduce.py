@@ -117,7 +117,7 @@ def reduction(name: str, equation: str, vjp: dict[str, Any] | None, *, dtype: An
 
 def _share(g: Tensor, x: Tensor, y: Tensor, axis: Axis, keepdims: bool) -> Tensor:
     """Return g split equally among the elements that reach the extreme."""
-    hits = Tensor((x.data == restore(y, x.shape, axis, keepdims).data).astype(x.data.dtype))
+    hits = Tensor(np.asarray(x.data == restore(y, x.shape, axis, keepdims).data, x.data.dtype))
     count = apply(SUM, hits, axis=axis, keepdims=True)
     return restore(g, x.shape, axis, keepdims) * (hits / count)
 
