@@ -1,0 +1,384 @@
+"""One step of every optimiser in one pass over all segments; equations in reference.py.
+
+Order: the segments stand in one row, each rounded up to whole cache lines, and the row is cut into
+chunks of CHUNK elements: one large matrix and a hundred small vectors share the work evenly. A
+rule reads and writes an element's parameter, gradient and states in one sweep (optimizer.inc).
+A row of `hyper` becomes scalars once per segment, or once in all where the rows are equal.
+Nothing is allocated and no Python object made: at the size of a small network the call is the cost.
+Bytes: every array once in, every written one once out. Source: see reference.py.
+"""
+
+from cpython.object cimport PyObject
+from libc.math cimport pow, sqrt
+from libc.string cimport memcmp, memcpy
+from numpy cimport (
+    NPY_DOUBLE,
+    PyArray_DATA,
+    PyArray_DIM,
+    PyArray_SIZE,
+    PyArray_TYPE,
+    import_array,
+    ndarray,
+)
+
+from ..simd cimport isa
+from ..threads.pool cimport parallel_for, scratch
+
+import_array()
+
+__all__ = [
+    "adadelta_step",
+    "adagrad_step",
+    "adam_step",
+    "adamax_step",
+    "ema_step",
+    "lion_step",
+    "nadam_step",
+    "radam_step",
+    "rmsprop_step",
+    "segments_clip",
+    "segments_scale",
+    "segments_sum_squares",
+    "sgd_step",
+]
+
+cdef extern from "Python.h":
+    Py_ssize_t PySequence_Fast_GET_SIZE(object items)
+    PyObject **PySequence_Fast_ITEMS(object items)
+
+cdef extern from "optimizer.h" nogil:
+    enum: SIGN, DECAY, SHRINK, RATE, EPS, KEEP1, ADD1, KEEP2, ADD2, ROOT, OF_G, OF_M
+    enum: FIRST, NESTEROV, RECTIFIED, LOW, HIGH, SCALARS
+    enum: SGD, ADAM, NADAM, RADAM, RMSPROP, ADAGRAD, ADADELTA, ADAMAX, LION, EMA, SCALE, CLIP
+    struct segment:
+        void **array
+        Py_ssize_t size
+        Py_ssize_t first
+        double *scalar
+    ctypedef void (*rule_fn)(const segment *, Py_ssize_t, Py_ssize_t)
+    ctypedef double (*sum_fn)(const segment *, Py_ssize_t, Py_ssize_t)
+    struct optimizer_kernels:
+        rule_fn *rule
+        sum_fn sum_squares
+    const optimizer_kernels *optimizer_kernels_table[][2]
+
+ctypedef void (*scalars_fn)(const double *row, double *s) noexcept nogil
+
+cdef enum:
+    CHUNK = 16384
+    LINE = 16  # elements that a segment's place in the row is rounded up to: a cache line or two
+
+cdef struct Table:
+    segment *segments
+    Py_ssize_t count
+    Py_ssize_t total  # elements of the row
+    const optimizer_kernels *kernels
+    rule_fn rule
+    double *partial   # a sum per chunk
+
+
+cdef void gather(Table *table, object arrays, int slot):
+    """Put the data pointers of one list into the table; the first list also brings the sizes."""
+    cdef Py_ssize_t i, n = PySequence_Fast_GET_SIZE(arrays)
+    cdef PyObject **items = PySequence_Fast_ITEMS(arrays)
+    if slot == 0:
+        table.count = n
+        table.total = 0
+        table.segments = <segment *>scratch(2, n * sizeof(segment))
+        if n:
+            table.kernels = optimizer_kernels_table[isa.level][
+                PyArray_TYPE(<ndarray>items[0]) == NPY_DOUBLE]
+        for i in range(n):
+            table.segments[i].size = PyArray_SIZE(<ndarray>items[i])
+            table.segments[i].first = table.total
+            table.total += (table.segments[i].size + LINE - 1) // LINE * LINE
+    for i in range(table.count):
+        table.segments[i].array[slot] = (
+            NULL if n == 0 or <object>items[i] is None else PyArray_DATA(<ndarray>items[i]))
+
+
+cdef void fill_scalars(Table *table, object hyper, scalars_fn scalars) noexcept:
+    cdef Py_ssize_t i, k = PyArray_DIM(<ndarray>hyper, 1)
+    cdef const double *rows = <const double *>PyArray_DATA(<ndarray>hyper)
+    for i in range(table.count):
+        if i and memcmp(rows + i * k, rows + (i - 1) * k, k * sizeof(double)) == 0:
+            memcpy(table.segments[i].scalar, table.segments[i - 1].scalar,
+                   SCALARS * sizeof(double))
+        else:
+            scalars(rows + i * k, table.segments[i].scalar)
+
+
+cdef Py_ssize_t segment_at(const Table *table, Py_ssize_t place) noexcept nogil:
+    """Return the last segment that starts at or before `place` of the row."""
+    cdef Py_ssize_t low = 0, high = table.count, middle
+    while high - low > 1:
+        middle = (low + high) // 2
+        if table.segments[middle].first <= place:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+cdef void rule_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef const Table *table = <const Table *>ctx
+    cdef Py_ssize_t begin = chunk * CHUNK, end = min(begin + CHUNK, table.total)
+    cdef Py_ssize_t i = segment_at(table, begin)
+    cdef const segment *s
+    while i < table.count and table.segments[i].first < end:
+        s = &table.segments[i]
+        table.rule(s, max(begin - s.first, 0), min(end - s.first, s.size))
+        i += 1
+
+
+cdef void sum_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef const Table *table = <const Table *>ctx
+    cdef Py_ssize_t begin = chunk * CHUNK, end = min(begin + CHUNK, table.total)
+    cdef Py_ssize_t i = segment_at(table, begin)
+    cdef const segment *s
+    cdef double total = 0
+    while i < table.count and table.segments[i].first < end:
+        s = &table.segments[i]
+        total += table.kernels.sum_squares(s, max(begin - s.first, 0), min(end - s.first, s.size))
+        i += 1
+    table.partial[chunk] = total
+
+
+cdef void run(Table *table, int rule) noexcept:
+    if table.count == 0:
+        return
+    table.rule = table.kernels.rule[rule]
+    if table.total <= CHUNK:
+        rule_chunk(table, 0, 0)
+    else:
+        with nogil:
+            parallel_for(rule_chunk, table, (table.total + CHUNK - 1) // CHUNK)
+
+
+# From a row of `hyper` to scalars, columns as in reference.COLUMNS ------------------------------
+
+cdef void average(double *s, double beta1, double beta2) noexcept nogil:
+    s[KEEP1] = beta1
+    s[ADD1] = 1 - beta1
+    s[KEEP2] = beta2
+    s[ADD2] = 1 - beta2
+
+
+cdef void sgd_scalars(const double *row, double *s) noexcept nogil:
+    s[RATE] = row[0]
+    s[KEEP1] = row[1]
+    s[ADD1] = 1 - row[2]
+    s[NESTEROV] = row[3]
+    s[DECAY] = row[4]
+    s[FIRST] = row[5] == 1
+    s[SIGN] = -1 if row[6] else 1
+
+
+cdef void adam_family(const double *row, double *s) noexcept nogil:
+    """lr, beta1, beta2, eps, weight_decay, decoupled, step, maximize"""
+    s[SHRINK] = 1 - row[0] * row[4] if row[5] else 1
+    s[DECAY] = 0 if row[5] else row[4]
+    s[SIGN] = -1 if row[7] else 1
+    s[EPS] = row[3]
+    average(s, row[1], row[2])
+
+
+cdef void adam_scalars(const double *row, double *s) noexcept nogil:
+    adam_family(row, s)
+    s[RATE] = row[0] / (1 - pow(row[1], row[6]))
+    s[ROOT] = 1 / sqrt(1 - pow(row[2], row[6]))
+
+
+cdef void nadam_scalars(const double *row, double *s) noexcept nogil:
+    cdef double mu = row[1] * (1 - 0.5 * pow(0.96, row[6] * row[8]))
+    cdef double mu_next = row[1] * (1 - 0.5 * pow(0.96, (row[6] + 1) * row[8]))
+    adam_family(row, s)
+    s[OF_G] = row[0] * (1 - mu) / (1 - row[9])
+    s[OF_M] = row[0] * mu_next / (1 - row[9] * mu_next)
+    s[ROOT] = 1 / sqrt(1 - pow(row[2], row[6]))
+
+
+cdef void radam_scalars(const double *row, double *s) noexcept nogil:
+    cdef double decay = pow(row[2], row[6]), limit = 2 / (1 - row[2]) - 1
+    cdef double length = limit - 2 * row[6] * decay / (1 - decay)
+    adam_family(row, s)
+    s[RATE] = row[0] / (1 - pow(row[1], row[6]))
+    s[RECTIFIED] = length > 5
+    if length > 5:
+        s[RATE] *= sqrt((length - 4) * (length - 2) * limit * (1 - decay)
+                        / ((limit - 4) * (limit - 2) * length))
+
+
+cdef void rmsprop_scalars(const double *row, double *s) noexcept nogil:
+    average(s, row[1], row[3])
+    s[RATE] = row[0]
+    s[EPS] = row[2]
+    s[DECAY] = row[4]
+    s[SIGN] = -1 if row[5] else 1
+
+
+cdef void adagrad_scalars(const double *row, double *s) noexcept nogil:
+    s[RATE] = row[0] / (1 + (row[4] - 1) * row[1])
+    s[EPS] = row[2]
+    s[DECAY] = row[3]
+    s[SIGN] = -1 if row[5] else 1
+
+
+cdef void adadelta_scalars(const double *row, double *s) noexcept nogil:
+    average(s, row[1], row[1])
+    s[RATE] = row[0]
+    s[EPS] = row[2]
+    s[DECAY] = row[3]
+    s[SIGN] = -1 if row[4] else 1
+
+
+cdef void adamax_scalars(const double *row, double *s) noexcept nogil:
+    average(s, row[1], row[2])
+    s[RATE] = row[0] / (1 - pow(row[1], row[5]))
+    s[EPS] = row[3]
+    s[DECAY] = row[4]
+    s[SIGN] = -1 if row[6] else 1
+
+
+cdef void lion_scalars(const double *row, double *s) noexcept nogil:
+    average(s, row[1], row[2])
+    s[RATE] = row[0]
+    s[SHRINK] = 1 - row[0] * row[3]
+    s[SIGN] = -1 if row[4] else 1
+
+
+# The kernels ------------------------------------------------------------------------------------
+
+def sgd_step(params, grads, buffers, hyper):
+    cdef Table table
+    gather(&table, params, 0)
+    gather(&table, grads, 1)
+    gather(&table, buffers, 2)
+    fill_scalars(&table, hyper, sgd_scalars)
+    run(&table, SGD)
+
+
+def adam_step(params, grads, means, squares, tops, hyper):
+    cdef Table table
+    gather(&table, params, 0)
+    gather(&table, grads, 1)
+    gather(&table, means, 2)
+    gather(&table, squares, 3)
+    gather(&table, tops, 4)
+    fill_scalars(&table, hyper, adam_scalars)
+    run(&table, ADAM)
+
+
+def nadam_step(params, grads, means, squares, hyper):
+    cdef Table table
+    gather(&table, params, 0)
+    gather(&table, grads, 1)
+    gather(&table, means, 2)
+    gather(&table, squares, 3)
+    fill_scalars(&table, hyper, nadam_scalars)
+    run(&table, NADAM)
+
+
+def radam_step(params, grads, means, squares, hyper):
+    cdef Table table
+    gather(&table, params, 0)
+    gather(&table, grads, 1)
+    gather(&table, means, 2)
+    gather(&table, squares, 3)
+    fill_scalars(&table, hyper, radam_scalars)
+    run(&table, RADAM)
+
+
+def rmsprop_step(params, grads, squares, centres, buffers, hyper):
+    cdef Table table
+    gather(&table, params, 0)
+    gather(&table, grads, 1)
+    gather(&table, squares, 2)
+    gather(&table, centres, 3)
+    gather(&table, buffers, 4)
+    fill_scalars(&table, hyper, rmsprop_scalars)
+    run(&table, RMSPROP)
+
+
+def adagrad_step(params, grads, sums, hyper):
+    cdef Table table
+    gather(&table, params, 0)
+    gather(&table, grads, 1)
+    gather(&table, sums, 2)
+    fill_scalars(&table, hyper, adagrad_scalars)
+    run(&table, ADAGRAD)
+
+
+def adadelta_step(params, grads, squares, deltas, hyper):
+    cdef Table table
+    gather(&table, params, 0)
+    gather(&table, grads, 1)
+    gather(&table, squares, 2)
+    gather(&table, deltas, 3)
+    fill_scalars(&table, hyper, adadelta_scalars)
+    run(&table, ADADELTA)
+
+
+def adamax_step(params, grads, means, norms, hyper):
+    cdef Table table
+    gather(&table, params, 0)
+    gather(&table, grads, 1)
+    gather(&table, means, 2)
+    gather(&table, norms, 3)
+    fill_scalars(&table, hyper, adamax_scalars)
+    run(&table, ADAMAX)
+
+
+def lion_step(params, grads, means, hyper):
+    cdef Table table
+    gather(&table, params, 0)
+    gather(&table, grads, 1)
+    gather(&table, means, 2)
+    fill_scalars(&table, hyper, lion_scalars)
+    run(&table, LION)
+
+
+def ema_step(averages, params, double decay):
+    cdef Table table
+    cdef Py_ssize_t i
+    gather(&table, averages, 0)
+    gather(&table, params, 1)
+    for i in range(table.count):
+        average(table.segments[i].scalar, decay, decay)
+    run(&table, EMA)
+
+
+def segments_scale(arrays, double factor):
+    cdef Table table
+    cdef Py_ssize_t i
+    gather(&table, arrays, 0)
+    for i in range(table.count):
+        table.segments[i].scalar[RATE] = factor
+    run(&table, SCALE)
+
+
+def segments_clip(arrays, double low, double high):
+    cdef Table table
+    cdef Py_ssize_t i
+    gather(&table, arrays, 0)
+    for i in range(table.count):
+        table.segments[i].scalar[LOW] = low
+        table.segments[i].scalar[HIGH] = high
+    run(&table, CLIP)
+
+
+def segments_sum_squares(arrays, out):
+    cdef Table table
+    cdef Py_ssize_t i, chunks
+    cdef double total = 0
+    gather(&table, arrays, 0)
+    chunks = (table.total + CHUNK - 1) // CHUNK
+    table.partial = <double *>scratch(3, chunks * sizeof(double))
+    if chunks == 1:
+        sum_chunk(&table, 0, 0)
+    else:
+        with nogil:
+            parallel_for(sum_chunk, &table, chunks)
+    for i in range(chunks):
+        total += table.partial[i]
+    (<double *>PyArray_DATA(<ndarray>out))[0] = total
