@@ -4,11 +4,22 @@
 losses and optimisers, scikit-learn for estimators.
 """
 
+# ruff: noqa: F401, F403, I001 (the package's names, by subject)
 from . import errors, kernels
 from .mode import backend, enable_grad, no_grad
 from .tensor import Buffer, Parameter, Tensor
 from .generator import manual_seed
 from . import ops
+from .dtypes import *
+from .ops.arrange import *
+from .ops.contraction import *
+from .ops.creation import *
+from .ops.indexing import *
+from .ops.linalg import matmul
+from .ops.shape import *
+from .ops.sorting import *
+from .ops.statistics import *
+from . import random
 from .transforms import checkpoint, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .custom import kernel, op
 from .errors import (DataError, DTypeError, GraphError, MedaiError, MissingExtraError,
@@ -17,3 +28,5 @@ from . import optim
 from .kernels import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
+
+globals().update(ops.methods.ELEMENTWISE)  # abs, exp, where, ... (ops/methods.py has the list)

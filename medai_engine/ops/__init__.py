@@ -1,3 +1,21 @@
 """The ops, one file per family; importing this registers all of them."""
 
-from . import elementwise, linalg, reduce, shape  # noqa: F401
+from . import (  # noqa: F401
+    arrange,
+    contraction,
+    creation,
+    dropout,
+    elementwise,
+    embedding,
+    indexing,
+    inplace,
+    linalg,
+    loss,
+    methods,
+    optimizer,
+    random,
+    reduce,
+    shape,
+    sorting,
+    statistics,
+)

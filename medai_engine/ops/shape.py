@@ -12,21 +12,42 @@ from typing import Any
 import numpy as np
 
 from ..errors import DTypeError, ParameterError, ShapeError, say
-from ..op import apply, define
+from ..op import FLOATS, apply, as_array, define
 from ..tensor import Tensor
 from .elementwise import F
 from .reduce import folded, normalized
 
+__all__ = ["astype", "broadcast_to", "concat", "copy", "flip", "permute_dims", "reshape"]
+
 where = F["where"]
 
 
-def _ints(where: str, name: str, value: Any) -> tuple[int, ...]:
+def ints(where: str, name: str, value: Any) -> tuple[int, ...]:
     """Return an int or a sequence of ints as a tuple."""
     values = value if isinstance(value, (tuple, list)) else (value,)
     if any(isinstance(v, bool) or not isinstance(v, (int, np.integer)) for v in values):
         raise ParameterError(say(where, f"{name} of integers", repr(value),
                                  f"Pass {name}=(2, 3), for example"))
     return tuple(int(v) for v in values)
+
+
+def real_dtype(where: str, dtype: Any) -> np.dtype[Any]:
+    """Return a dtype of the engine: float32 (for None), float64, an integer or bool."""
+    if dtype is None:
+        return FLOATS[0]
+    try:
+        wanted = np.dtype(dtype)
+    except TypeError:
+        wanted = None
+    if wanted is None or (wanted.kind not in "biu" and wanted not in FLOATS):
+        raise DTypeError(say(where, "float32, float64, an integer dtype or bool", repr(dtype),
+                             "Use me.float32, me.float64, me.int64 or me.bool"))
+    return wanted
+
+
+def as_tensor(x: Any) -> Tensor:
+    """Return x itself if it is a Tensor, else a Tensor of it (numbers and lists: float32)."""
+    return x if isinstance(x, Tensor) else Tensor(as_array(x))
 
 
 # ---- copy, astype -----------------------------------------------------------------------------
@@ -73,16 +94,10 @@ def astype(x: Any, dtype: Any, *, copy: bool = True) -> Tensor:
     DTypeError
         For a dtype that the engine does not have.
     """
-    try:
-        wanted = np.dtype(dtype)
-    except TypeError:
-        wanted = None
-    if wanted is None or wanted.kind not in "biuf":
-        raise DTypeError(say("astype", "a real numeric or boolean dtype", repr(dtype),
-                             "Use me.float32, me.float64, me.int64 or me.bool"))
-    if not copy and isinstance(x, Tensor) and x.dtype == wanted:
+    wanted = real_dtype("astype", dtype)
+    x = as_tensor(x)
+    if not copy and x.dtype == wanted:
         return x
-    x = x if isinstance(x, Tensor) else Tensor(np.asarray(x))
     return apply(ASTYPE, x, dtype=wanted, source=x.dtype)
 
 
@@ -119,7 +134,7 @@ RESHAPE = define("reshape", infer=_reshape_infer, view=True,
 def reshape(x: Any, *shape: Any) -> Tensor:
     """Return the elements in another shape (one size may be -1); a view where possible."""
     sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-    return apply(RESHAPE, x, shape=_ints("reshape", "shape", tuple(sizes)))
+    return apply(RESHAPE, x, shape=ints("reshape", "shape", tuple(sizes)))
 
 
 def _permute_infer(x: np.ndarray, *, axes: tuple[int, ...]) -> tuple[tuple[int, ...], Any]:
@@ -141,7 +156,7 @@ PERMUTE = define("permute_dims", infer=_permute_infer, view=True,
 
 def permute_dims(x: Any, axes: Sequence[int]) -> Tensor:
     """Return x with its axes in another order: axis i of the result is axis ``axes[i]`` of x."""
-    return apply(PERMUTE, x, axes=_ints("permute_dims", "axes", axes))
+    return apply(PERMUTE, x, axes=ints("permute_dims", "axes", axes))
 
 
 def _broadcast_infer(x: np.ndarray, *, shape: tuple[int, ...]) -> tuple[tuple[int, ...], Any]:
@@ -164,7 +179,7 @@ BROADCAST = define("broadcast_to", infer=_broadcast_infer, view=True,
 
 def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
     """Return x repeated to a shape, as a view."""
-    return apply(BROADCAST, x, shape=_ints("broadcast_to", "shape", shape))
+    return apply(BROADCAST, x, shape=ints("broadcast_to", "shape", shape))
 
 
 def _sum_to_axes(x: np.ndarray, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -210,7 +225,8 @@ def _concat_infer(*xs: np.ndarray, axis: int) -> tuple[tuple[int, ...], Any]:
         if x.dtype != first.dtype:
             raise DTypeError(say("concat", "one dtype", f"{first.dtype} and {x.dtype}",
                                  "Convert with .astype first"))
-    return (*first.shape[:axis], sum(x.shape[axis] for x in xs), *first.shape[axis + 1:]), first.dtype
+    total = sum(x.shape[axis] for x in xs)
+    return (*first.shape[:axis], total, *first.shape[axis + 1:]), first.dtype
 
 
 def _concat_vjp(g: Tensor, shapes: Any, axis: int, needs: Any) -> list[Tensor | None]:
@@ -260,7 +276,11 @@ def _unslice(g: np.ndarray, y: np.ndarray, shape: tuple[int, ...], index: tuple[
     y[index] = g
 
 
-SLICE = define("slice", infer=_slice_infer, view=True, definition=lambda x, index: x[index],
+def _slice(x: np.ndarray, index: tuple[Any, ...]) -> np.ndarray:
+    return x[index] if Ellipsis in index else x[(*index, ...)]  # always an array, never a scalar
+
+
+SLICE = define("slice", infer=_slice_infer, view=True, definition=_slice,
                vjp={"x": lambda g, x_shape, index: apply(UNSLICE, g, shape=x_shape, index=index)},
                linear=[("x",)], analytic=True, onnx="Slice",
                doc="y = x[index] for slices, integers, None and ...: a view")
@@ -273,16 +293,17 @@ UNSLICE = define("unslice", infer=_unslice_infer, definition=_unslice, strided=T
 def getitem(x: Tensor, index: Any) -> Tensor:
     """Return ``x[index]``: a view for slices and integers, a gather for arrays."""
     items = index if isinstance(index, tuple) else (index,)
-    if all(i is None or i is Ellipsis or isinstance(i, (int, np.integer, slice))
-           and not isinstance(i, bool) for i in items):
+    if all(i is None or i is Ellipsis or (isinstance(i, (int, np.integer, slice))
+           and not isinstance(i, bool)) for i in items):
         return apply(SLICE, x, index=items)
-    from .indexing import gather
+    from .indexing import advanced
 
-    return gather(x, items)
+    return advanced(x, items)
 
 
-def flip(x: Tensor, *, axis: Any = None) -> Tensor:
+def flip(x: Any, axis: Any = None) -> Tensor:
     """Return x with the order of its elements reversed along the axes (None: all); a view."""
+    x = as_tensor(x)
     axes = normalized("flip", axis, x.ndim)
     return apply(SLICE, x, index=tuple(
         slice(None, None, -1) if i in axes else slice(None) for i in range(x.ndim)))

@@ -1,0 +1,150 @@
+"""Order: sorting, the largest k, places in a sorted array, distinct values."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import DTypeError, ParameterError, ShapeError, say
+from ..op import apply, define
+from ..tensor import Tensor
+from .indexing import take_along_axis
+from .reduce import normalized
+from .shape import as_tensor, getitem, reshape
+
+__all__ = ["TopK", "argsort", "nonzero", "searchsorted", "sort", "topk", "unique"]
+
+
+def _argsort_infer(x: np.ndarray, *, axis: int,
+                   descending: bool) -> tuple[tuple[int, ...], Any]:
+    normalized("argsort", (axis,), x.ndim)
+    return x.shape, np.int64
+
+
+def _argsort(x: np.ndarray, y: np.ndarray, axis: int, descending: bool) -> None:
+    if not descending:
+        y[...] = np.argsort(x, axis, stable=True)
+        return
+    # equal elements keep their order: sort the reversed array upwards, and reverse the result
+    y[...] = np.flip(x.shape[axis] - 1 - np.argsort(np.flip(x, axis), axis, stable=True), axis)
+
+
+ARGSORT = define("argsort", infer=_argsort_infer, definition=_argsort, strided=True,
+                 onnx="TopK", doc="y = the indices that sort x along an axis, stable; NaN largest")
+
+
+def argsort(x: Any, axis: int = -1, *, descending: bool = False, stable: bool = True) -> Tensor:
+    """Return the indices that sort x along an axis, equal elements in their order, NaN as largest.
+
+    ``stable=False`` is accepted, and gives the same.
+    """
+    return apply(ARGSORT, x, axis=axis, descending=bool(descending))
+
+
+def sort(x: Any, axis: int = -1, *, descending: bool = False, stable: bool = True) -> Tensor:
+    """Return x sorted along an axis; gradients go back to where the elements came from.
+
+    Examples
+    --------
+    >>> import medai_engine as me
+    >>> me.sort(me.tensor([2.0, 3.0, 1.0]), descending=True)
+    tensor([3., 2., 1.])
+    """
+    x = as_tensor(x)
+    return take_along_axis(x, argsort(x, axis, descending=descending), axis)
+
+
+class TopK(NamedTuple):
+    """The largest elements and where they stood."""
+
+    values: Tensor
+    indices: Tensor
+
+
+def topk(x: Any, k: int, axis: int = -1, *, largest: bool = True) -> TopK:
+    """Return the k largest (or smallest) elements along an axis, best first, and their indices.
+
+    Raises
+    ------
+    ParameterError
+        Unless 0 <= k <= the size of the axis.
+    """
+    x = as_tensor(x)
+    axis, = normalized("topk", (axis,), x.ndim)
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 0 <= k <= x.shape[axis]:
+        raise ParameterError(say("topk", f"k from 0 to {x.shape[axis]}, the size of axis {axis}",
+                                 repr(k), "Pass a smaller k", {"x": x.shape}))
+    order = getitem(argsort(x, axis, descending=largest),
+                    (*[slice(None)] * axis, slice(None, int(k))))
+    return TopK(take_along_axis(x, order, axis), order)
+
+
+# ---- places and distinct values ---------------------------------------------------------------
+
+
+def _search_infer(x: np.ndarray, v: np.ndarray, *, side: str) -> tuple[tuple[int, ...], Any]:
+    if side not in ("left", "right"):
+        raise ParameterError(say("searchsorted", '"left" or "right"', repr(side),
+                                 'Pass side="left"'))
+    if x.ndim != 1:
+        raise ShapeError(say("searchsorted", "a sorted vector", str(x.shape),
+                             "Flatten it with reshape(-1)"))
+    if x.dtype.kind == "f" and v.dtype.kind == "f" and x.dtype != v.dtype:
+        raise DTypeError(say("searchsorted", "one floating dtype", f"{x.dtype} and {v.dtype}",
+                             "Convert one of them with .astype(me.float32)"))
+    return v.shape, np.int64
+
+
+def _search(x: np.ndarray, v: np.ndarray, y: np.ndarray, side: str) -> None:
+    y[...] = np.searchsorted(x, v, side)
+
+
+SEARCHSORTED = define("searchsorted", infer=_search_infer, definition=_search, strided=True,
+                      onnx="none: no such operator",
+                      doc="y = the number of elements of a sorted vector below v "
+                          "(side left) or not above v (side right)")
+
+
+def searchsorted(x: Any, v: Any, side: str = "left") -> Tensor:
+    """Return where v would be inserted into the sorted vector x to keep it sorted.
+
+    ``side="left"`` stands before equal elements, ``"right"`` behind them.
+    """
+    return apply(SEARCHSORTED, x, v, side=side)
+
+
+def nonzero(x: Any) -> tuple[Tensor, ...]:
+    """Return the indices of the elements that are not zero, one vector per axis.
+
+    Raises
+    ------
+    ShapeError
+        For a 0-d array.
+    """
+    array = as_tensor(x).numpy()
+    if array.ndim == 0:
+        raise ShapeError(say("nonzero", "at least one axis", "a number", "Use reshape(1)"))
+    return tuple(Tensor(rows) for rows in np.nonzero(array))
+
+
+def unique(x: Any, *, return_index: bool = False, return_inverse: bool = False,
+           return_counts: bool = False) -> Any:
+    """Return the distinct values, sorted, without gradients (NumPy's options).
+
+    Returns
+    -------
+    Tensor or tuple of Tensor
+        The values; then, where asked for, the index of each one's first occurrence, the number of
+        each element's value (the shape of x), and how often each occurs.
+    """
+    array = as_tensor(x).numpy()
+    found = np.unique(array, return_index=return_index, return_inverse=return_inverse,
+                      return_counts=return_counts)
+    if not isinstance(found, tuple):
+        return Tensor(found)
+    shapes = [(-1,)] * len(found)
+    if return_inverse:
+        shapes[1 + return_index] = array.shape
+    return tuple(reshape(Tensor(part), shape)
+                 for part, shape in zip(found, shapes, strict=True))
