@@ -195,8 +195,11 @@ class Op:
         flops, other = self.work(arrays, specs, params)
         if self.view:
             return Cost(flops, other, 0, 0)
-        written = sum(int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-                      for shape, dtype in specs)
+        if self.writes is not None:
+            written = sum(arrays[i].nbytes for i in self.writes(len(arrays), **params))
+        else:
+            written = sum(int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+                          for shape, dtype in specs)
         return Cost(flops, other, sum(a.nbytes for a in arrays), written)
 
     def __repr__(self) -> str:
@@ -226,6 +229,7 @@ def apply(op: Op, *inputs: Any, **params: Any) -> Any:
     mode = MODE.get()
     tensors = promote(op, inputs) if op.elementwise else [
         x if isinstance(x, Tensor) else Tensor(as_array(x)) for x in inputs]
+    given = tensors
     arrays = [t.data for t in tensors]
     specs = op.infer(*arrays, **params)
     if op.check is not None:
@@ -258,7 +262,9 @@ def apply(op: Op, *inputs: Any, **params: Any) -> Any:
             kernels.lookup(op.kernel, mode.backend)(*arguments)
         if op.writes is not None:
             for i in op.writes(len(tensors), **params):
-                mark_written(tensors[i])
+                if tensors[i] is not given[i]:  # a contiguous copy was updated
+                    np.copyto(given[i].data, arrays[i])
+                mark_written(given[i])
             return None
     results = [Tensor(out) for out in outs]
     if op.view:
