@@ -1,0 +1,12 @@
+"""The functions of neural networks: ``from medai_engine import functional as F``."""
+
+from .activations import *  # noqa: F403
+from .activations import __all__ as _activations
+from .classification import *  # noqa: F403
+from .classification import __all__ as _classification
+from .layers import *  # noqa: F403
+from .layers import __all__ as _layers
+from .regression import *  # noqa: F403
+from .regression import __all__ as _regression
+
+__all__ = [*_activations, *_classification, *_layers, *_regression]

@@ -1,0 +1,16 @@
+"""Layers, containers, losses and initialisers: ``from medai_engine import nn``."""
+
+from ..tensor import Buffer, Parameter
+from . import init
+from .activations import *  # noqa: F403
+from .activations import __all__ as _activations
+from .containers import *  # noqa: F403
+from .containers import __all__ as _containers
+from .linear import *  # noqa: F403
+from .linear import __all__ as _linear
+from .losses import *  # noqa: F403
+from .losses import __all__ as _losses
+from .module import Module
+
+__all__ = ["Buffer", "Module", "Parameter", "init",
+           *_activations, *_containers, *_linear, *_losses]
