@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-
-from medai_engine.kernels.elementwise import fast, loops, reference
 from medai_engine.kernels.simd.isa import available_isas, get_isa, set_isa
 from medai_engine.kernels.threads.pool import get_num_threads, set_num_threads
+
+from medai_engine.kernels.elementwise import fast, loops, reference
 
 UNARY = """negative positive abs sign square sqrt reciprocal exp expm1 log log1p log2 log10 sin cos
     tan asin acos atan sinh cosh tanh erf floor ceil round trunc isnan isinf isfinite logical_not
@@ -162,8 +162,8 @@ def check(name, dtype, y):
     inputs = [a[bad[:5]] for a in samples(name, dtype)]
     with np.errstate(all="ignore"):
         excess = (np.abs(y - want) / allowed)[bad[:5]].astype(float)
-    assert bad.size == 0, (f"{name}: {bad.size} wrong\n  at {inputs}\n  got {y[bad[:5]]}\n  expected "
-                           f"{rounded[bad[:5]]}\n  {excess} times the error that is allowed")
+    assert bad.size == 0, (f"{name}: {bad.size} wrong\n  at {inputs}\n  got {y[bad[:5]]}\n"
+                           f"  expected {rounded[bad[:5]]}\n  {excess} times the error allowed")
     if name not in EITHER_ZERO and not name.endswith("_grad"):
         zeros = (y == 0) & (want == 0)
         np.testing.assert_array_equal(np.signbit(y[zeros]), np.signbit(want[zeros]), name)
@@ -248,8 +248,8 @@ def test_layouts(name, isa):
 
 BROADCASTS = [
     ((7, 5), (5,)), ((7, 5), (7, 1)), ((200, 3), (3,)), ((300, 10), (300, 1)), ((3, 700), (700,)),
-    ((3, 700), (3, 1)), ((40, 1), (1, 300)), ((2, 3, 4), (3, 1)), ((5, 1, 7), (1, 6, 1)), ((9,), ()),
-    ((1, 1), (4, 5)), ((1,), (1, 1)), ((2, 600, 3), (1, 3)), ((4, 2, 150), (4, 1, 150)),
+    ((3, 700), (3, 1)), ((40, 1), (1, 300)), ((2, 3, 4), (3, 1)), ((5, 1, 7), (1, 6, 1)),
+    ((9,), ()), ((1, 1), (4, 5)), ((1,), (1, 1)), ((2, 600, 3), (1, 3)), ((4, 2, 150), (4, 1, 150)),
 ]
 
 
