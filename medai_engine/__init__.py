@@ -19,12 +19,12 @@ from .ops.linalg import matmul
 from .ops.shape import *
 from .ops.sorting import *
 from .ops.statistics import *
-from . import random
+from . import linalg, random
 from .transforms import checkpoint, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .custom import kernel, op
 from .errors import (DataError, DTypeError, GraphError, MedaiError, MissingExtraError,
                      ParameterError, ShapeError)
-from . import optim
+from . import functional, nn, optim
 from .kernels import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"

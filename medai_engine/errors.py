@@ -43,8 +43,8 @@ class MedaiError(Exception):
         return f"{'.'.join(names)} ({type(self.path[0]).__name__}): {message}"
 
 
-class ShapeError(MedaiError, ValueError):
-    """An array has the wrong shape."""
+class ShapeError(MedaiError, ValueError, IndexError):
+    """An array has the wrong shape, or an index is out of bounds."""
 
 
 class DTypeError(MedaiError, TypeError):

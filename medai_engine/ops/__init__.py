@@ -4,6 +4,7 @@ from . import (  # noqa: F401
     arrange,
     contraction,
     creation,
+    decompositions,
     dropout,
     elementwise,
     embedding,
