@@ -62,14 +62,30 @@ def flag(value: Any) -> bool:
     return bool(value)
 
 
+def count(value: Any) -> int:
+    """Check a number of things, at least one."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError("an integer of at least 1")
+    return int(value)
+
+
+def line_search(value: Any) -> str | None:
+    """Check the name of a line search."""
+    if value not in (None, "strong_wolfe"):
+        raise ValueError('None or "strong_wolfe"')
+    return value
+
+
 POSITIVE = at_least(0)
 # What each option may be; every name that an optimiser uses stands here once.
 OPTIONS: dict[str, Callable[[Any], Any]] = {
     "alpha": fraction, "amsgrad": flag, "betas": fractions, "centered": flag,
     "dampening": at_least(-math.inf), "decoupled_weight_decay": flag, "eps": POSITIVE,
-    "initial_accumulator_value": POSITIVE, "lr": POSITIVE, "lr_decay": POSITIVE,
+    "history_size": count, "initial_accumulator_value": POSITIVE, "line_search_fn": line_search,
+    "lr": POSITIVE, "lr_decay": POSITIVE, "max_eval": count, "max_iter": count,
     "maximize": flag, "momentum": POSITIVE, "momentum_decay": POSITIVE, "nesterov": flag,
-    "rho": fraction, "weight_decay": POSITIVE,
+    "rho": fraction, "tolerance_change": POSITIVE, "tolerance_grad": POSITIVE,
+    "weight_decay": POSITIVE,
 }
 # Group entries that schedules write.
 SCHEDULED = ("initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum")
