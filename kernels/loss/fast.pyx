@@ -1,9 +1,10 @@
 """Softmax and the cross-entropy of class indices; equations in reference.py.
 
-Order: chunks of about CHUNK elements, whole lines each. Along a contiguous axis a row is swept three
-times in cache (maximum, sum of exponentials, result); along a strided one (`inner` > 1) a vector
-holds a column per lane, so that every load is contiguous and nothing is folded. The cross-entropy
-never writes probabilities: loss and log-sum-exp are all that its gradient needs.
+Order: chunks of about CHUNK elements, whole lines each. Along a contiguous axis a row is swept
+three times in cache (maximum, sum of exponentials, result); along a strided one (`inner` > 1) a
+vector holds a column per lane, so that every load is contiguous and nothing is folded; rows of a
+few classes are turned into such columns. The cross-entropy never writes probabilities: loss and
+log-sum-exp are all that its gradient needs.
 Bytes: one read and one write of each element (cross-entropy: one read). Source: see reference.py.
 """
 

@@ -32,10 +32,12 @@ cdef extern from "random.h" nogil:
         Py_ssize_t count
     struct random_kernels:
         void (*bits)(const draw *, void *out) noexcept nogil
-        void (*uniform)(const draw *, void *out, double low, double width, double below) noexcept nogil
+        void (*uniform)(const draw *, void *out, double low, double width,
+                        double below) noexcept nogil
         void (*normal)(const draw *, void *out, double mean, double std) noexcept nogil
         void (*integers)(const draw *, void *out, uint64_t low, uint64_t width) noexcept nogil
-        void (*dropout)(const draw *, const void *x, void *out, double p, double scale) noexcept nogil
+        void (*dropout)(const draw *, const void *x, void *out, double p,
+                        double scale) noexcept nogil
     const random_kernels *random_kernels_table[][2]
 
 ctypedef enum Kind:
