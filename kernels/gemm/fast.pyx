@@ -6,11 +6,12 @@ Which operand is broadcast and which is loaded in vectors (simd/tile.inc: L and 
 cost. Normally L = A, R = B. With L = B^T, R = A^T the tile is C transposed: then few rows (a batch
 of 32) are the vector axis and a large weight is broadcast from where it lies, never packed.
 
-Loops, outside in: chunks of the output (over threads) > pieces of K, so that a block of R stays in
-L2 > tiles of rows, whose part of L stays in L1 > panels of columns > the tile. R is packed once a
-call into panels of NR columns, by all threads, unless its rows are contiguous and used by few tiles
-of rows only. L is copied a tile at a time when enough columns use the copy, or when its rows lie a
-multiple of 4096 bytes apart and would push each other out of the cache.
+Loops, outside in: windows (which bound the packed copies) > chunks of the output (over threads) >
+pieces of K, so that a block of R stays in L2 > tiles of rows, whose part of L stays in L1 > panels
+of columns > the tile. Before the chunks, all threads pack R into panels of NR columns, unless its
+rows are contiguous and used by few tiles of rows only, and copy L where its layout is bad for the
+cache: transposed (a line a step of k), or rows a multiple of 2048 bytes apart, which push each
+other out.
 
 Each element of C is the sum over pieces of K in order, each piece a chain of fused multiply-adds in
 order; pieces depend on K alone. So tiles, chunks, threads and the choice of L leave no trace in the
@@ -55,31 +56,39 @@ ctypedef void (*dot_fn)(
     Py_ssize_t ldc, const void *bias, Py_ssize_t bias_stride) noexcept nogil
 
 cdef enum:
-    PIECE_BYTES = 1536          # of K: 12 rows x 1.5 KiB of L and the passing R in 32 KiB of L1
+    PIECE_BYTES = 2048          # of K: 12 rows x 2 KiB of L and the passing R in 32 KiB of L1
     BLOCK_BYTES = 400 << 10     # of R: under half of 1 MiB of L2
+    WINDOW_BYTES = 16 << 20     # of packed L, and of packed R
+    WINDOW_PIECES = 16          # of K
     ALONE = 1 << 19             # multiply-adds under which a product stays on its thread
     WITH_GIL = 1 << 14          # ... and under which the GIL is not worth releasing
     CHUNKS = 16                 # aimed at: a descheduled thread holds back 1/16
+    GROUP = 4                   # panels or tiles packed together: lines read whole, few pages
     PAD = 16                    # elements between copied rows, so that they differ in cache set
 
 
 cdef struct Product:
     const gemm_kernels *kernels
     Py_ssize_t size                     # bytes of an element; all strides count elements
-    Py_ssize_t rows, cols, K, batch           # rows of L, columns of R, reduction, products
+    Py_ssize_t rows, cols, K, batch     # of L, of R, reduction, products
     const char *l
-    Py_ssize_t lis, lks, l_item         # strides along i, k and the batch
+    Py_ssize_t lis, lks, l_item         # strides along rows, k and the batch
     const char *r
-    Py_ssize_t rjs, rks, r_item
+    Py_ssize_t rjs, rks, r_item         # strides along columns, k and the batch
     char *c
     Py_ssize_t cis, cjs, c_item         # cjs == 1, or cis == 1 where L and R are swapped
-    const char *bias                    # along j, or along i where swapped
-    Py_ssize_t pieces, piece            # of K, and the longest one
-    Py_ssize_t tiles, panels            # of rows, of columns
+    const char *bias                    # along columns, or along rows where swapped
+    bint swapped
+    Py_ssize_t pieces, tiles, panels    # of K, of rows, of columns
+    Py_ssize_t height                   # rows of a tile, fewer in the last
     Py_ssize_t direct                   # panels read where they lie; the others are packed
-    bint swapped, copy_l
+    bint copy_l
+    Py_ssize_t l_step                   # elements of l_copy a row of L
+    Py_ssize_t piece0, piece1, tile0, tile1, panel0, panel1     # the window
+    Py_ssize_t k0, kw                   # its first k and its length along K
+    char *l_copy                        # of the window's tiles
+    char *packed                        # of the window's panels that are not direct
     Py_ssize_t tiles_a_chunk, panels_a_chunk, items_a_chunk
-    char *packed                        # panels direct .. panels - 1 of the current item
 
 
 cdef inline Py_ssize_t cut(Py_ssize_t length, Py_ssize_t pieces, Py_ssize_t i) noexcept nogil:
@@ -87,114 +96,129 @@ cdef inline Py_ssize_t cut(Py_ssize_t length, Py_ssize_t pieces, Py_ssize_t i) n
     return i * length // pieces
 
 
-cdef void pack_panel(const Product *p, Py_ssize_t item, Py_ssize_t panel, char *to) noexcept nogil:
-    """One panel for all of K: to[k][0 .. NR), zeros beyond the last column."""
-    cdef Py_ssize_t nr = p.kernels.nr, j = panel * nr
-    cdef const char *r = p.r + (item * p.r_item + j * p.rjs) * p.size
+cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
+    return (a + b - 1) // b
+
+
+cdef void pack_panels(const Product *p, Py_ssize_t item, Py_ssize_t panel,
+                      Py_ssize_t count) noexcept nogil:
+    """packed[panel][k][0 .. NR) for the window's k, zeros beyond the last column."""
+    cdef Py_ssize_t nr = p.kernels.nr, j = panel * nr, n = min(count * nr, p.cols - j)
+    cdef const char *r = p.r + (item * p.r_item + j * p.rjs + p.k0 * p.rks) * p.size
+    cdef char *to = p.packed + (panel - max(p.direct, p.panel0)) * p.kw * nr * p.size
     if p.rjs == 1:
-        (<pack_fn>p.kernels.pack)(r, p.rks, p.K, min(nr, p.cols - j), nr, to)
+        (<pack_fn>p.kernels.pack)(r, p.rks, p.kw, n, nr, to)
+        return
+    while n > 0:
+        (<pack_fn>p.kernels.pack_transposed)(r, p.rjs, p.kw, min(nr, n), nr, to)
+        r += nr * p.rjs * p.size
+        to += nr * p.kw * p.size
+        n -= nr
+
+
+cdef void copy_tiles(const Product *p, Py_ssize_t item, Py_ssize_t tile,
+                     Py_ssize_t count) noexcept nogil:
+    """l_copy[row][0 .. l_step), or of columns l_copy[tile][k][0 .. height), for the window's k."""
+    cdef Py_ssize_t i = tile * p.height, n = min(count * p.height, p.rows - i), row
+    cdef const char *l = p.l + (item * p.l_item + i * p.lis + p.k0 * p.lks) * p.size
+    cdef char *to = p.l_copy + (tile - p.tile0) * p.height * p.l_step * p.size
+    if p.lks == 1:
+        for row in range(n):
+            memcpy(to + row * p.l_step * p.size, l + row * p.lis * p.size, p.kw * p.size)
     else:
-        (<pack_fn>p.kernels.pack_transposed)(r, p.rjs, p.K, min(nr, p.cols - j), nr, to)
+        (<pack_fn>p.kernels.pack)(l, p.lks, p.kw, n, p.height, to)
 
 
-cdef void block(const Product *p, Py_ssize_t item, const char *packed, Py_ssize_t t0, Py_ssize_t t1,
+cdef void block(const Product *p, Py_ssize_t item, Py_ssize_t tile0, Py_ssize_t tile1,
                 Py_ssize_t panel0, Py_ssize_t panel1) noexcept nogil:
-    """Tiles t0 .. t1 of rows times panels panel0 .. panel1 of columns, over all of K."""
-    cdef Py_ssize_t size = p.size, mr = p.kernels.mr, nr = p.kernels.nr
-    cdef Py_ssize_t piece, k0, kc, t, i, m, panel, j, n, lis, lks, rks, row
+    """A range of the window's tiles of rows times a range of its panels."""
+    cdef Py_ssize_t size = p.size, nr = p.kernels.nr
+    cdef Py_ssize_t piece, k, kc, tile, i, m, panel, j, n, lis, lks, rks
     cdef const char *l
     cdef const char *r
     cdef const char *bias
     cdef char *c
-    cdef char *l_copy
-    cdef char *turned       # a tile of the transposed product
-    cdef bint last
-    cdef Py_ssize_t copy_stride = p.piece + PAD
-    l_copy = <char *>scratch(0, (mr * copy_stride + mr * nr) * size)
-    turned = l_copy + mr * copy_stride * size
-    for piece in range(p.pieces):
-        k0 = cut(p.K, p.pieces, piece)
-        kc = cut(p.K, p.pieces, piece + 1) - k0
-        last = piece == p.pieces - 1
-        for t in range(t0, t1):
-            i = cut(p.rows, p.tiles, t)
-            m = cut(p.rows, p.tiles, t + 1) - i
-            l = p.l + (item * p.l_item + i * p.lis + k0 * p.lks) * size
-            lis, lks = p.lis, p.lks
-            if p.copy_l:
-                if lks == 1:
-                    for row in range(m):
-                        memcpy(l_copy + row * copy_stride * size, l + row * lis * size, kc * size)
-                    lis = copy_stride
+    cdef char *turned = NULL    # a tile of the transposed product
+    if p.swapped:
+        turned = <char *>scratch(0, p.kernels.mr * nr * size)
+    for piece in range(p.piece0, p.piece1):
+        k = cut(p.K, p.pieces, piece)
+        kc = cut(p.K, p.pieces, piece + 1) - k
+        for tile in range(tile0, tile1):
+            i = tile * p.height
+            m = min(p.height, p.rows - i)
+            if not p.copy_l:
+                l = p.l + (item * p.l_item + i * p.lis + k * p.lks) * size
+                lis, lks = p.lis, p.lks
+            else:
+                l = p.l_copy + (tile - p.tile0) * p.height * p.l_step * size
+                if p.lks == 1:
+                    l += (k - p.k0) * size
+                    lis, lks = p.l_step, 1
                 else:
-                    copy_columns(p, l, lks, kc, m, l_copy)
-                    lks = m
-                l = l_copy
+                    l += (k - p.k0) * p.height * size
+                    lis, lks = 1, p.height
             for panel in range(panel0, panel1):
                 j = panel * nr
                 n = min(nr, p.cols - j)
                 if panel < p.direct:
-                    r = p.r + (item * p.r_item + k0 * p.rks + j) * size
+                    r = p.r + (item * p.r_item + k * p.rks + j) * size
                     rks = p.rks
                 else:
-                    r = packed + ((panel - p.direct) * p.K + k0) * nr * size
+                    r = p.packed + ((panel - max(p.direct, p.panel0)) * p.kw + k - p.k0) * nr * size
                     rks = nr
                 c = p.c + (item * p.c_item + i * p.cis + j * p.cjs) * size
-                bias = p.bias if last else NULL
-                if not p.swapped:
-                    if bias:
-                        bias += j * size
-                    (<tile_fn>p.kernels.tile)(
-                        m, n, kc, l, lis, lks, r, rks, c, p.cis, piece > 0, bias)
-                else:
-                    if bias:
-                        bias += i * size
+                bias = NULL
+                if p.bias and piece == p.pieces - 1:
+                    bias = p.bias + (i if p.swapped else j) * size
+                if p.swapped:
                     (<tile_fn>p.kernels.tile)(
                         m, n, kc, l, lis, lks, r, rks, turned, nr, False, NULL)
                     (<store_fn>p.kernels.store_transposed)(
                         turned, m, n, c, p.cjs, piece > 0, bias)
+                else:
+                    (<tile_fn>p.kernels.tile)(
+                        m, n, kc, l, lis, lks, r, rks, c, p.cis, piece > 0, bias)
 
 
-cdef inline void copy_columns(const Product *p, const char *l, Py_ssize_t lks, Py_ssize_t kc,
-                              Py_ssize_t m, char *to) noexcept nogil:
-    """to[k][0 .. m) = l[k * lks + 0 .. m)."""
-    cdef Py_ssize_t k
-    for k in range(kc):
-        memcpy(to + k * m * p.size, l + k * lks * p.size, m * p.size)
+cdef void prepare_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
+    """Copy a group of tiles of L or pack a group of panels of R."""
+    cdef Product *p = <Product *>ctx
+    cdef Py_ssize_t copies = ceil_div(p.tile1 - p.tile0, GROUP) if p.copy_l else 0
+    if chunk < copies:
+        copy_tiles(p, 0, p.tile0 + chunk * GROUP, min(GROUP, p.tile1 - p.tile0 - chunk * GROUP))
+    else:
+        chunk = max(p.direct, p.panel0) + (chunk - copies) * GROUP
+        pack_panels(p, 0, chunk, min(GROUP, p.panel1 - chunk))
 
 
 cdef void block_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
     cdef Product *p = <Product *>ctx
-    cdef Py_ssize_t across = (p.panels + p.panels_a_chunk - 1) // p.panels_a_chunk
-    cdef Py_ssize_t down = (p.tiles + p.tiles_a_chunk - 1) // p.tiles_a_chunk
+    cdef Py_ssize_t tiles = p.tile1 - p.tile0, panels = p.panel1 - p.panel0
+    cdef Py_ssize_t down = ceil_div(tiles, p.tiles_a_chunk)
+    cdef Py_ssize_t across = ceil_div(panels, p.panels_a_chunk)
     cdef Py_ssize_t y = chunk % down, x = chunk // down
-    block(p, 0, p.packed, cut(p.tiles, down, y), cut(p.tiles, down, y + 1),
-          cut(p.panels, across, x), cut(p.panels, across, x + 1))
-
-
-cdef void pack_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
-    cdef Product *p = <Product *>ctx
-    pack_panel(p, 0, p.direct + chunk, p.packed + chunk * p.K * p.kernels.nr * p.size)
+    block(p, 0, p.tile0 + cut(tiles, down, y), p.tile0 + cut(tiles, down, y + 1),
+          p.panel0 + cut(panels, across, x), p.panel0 + cut(panels, across, x + 1))
 
 
 cdef void items_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
-    """Whole products, each packed and computed by one thread."""
-    cdef Product *p = <Product *>ctx
-    cdef Py_ssize_t item, panel, panel_bytes = p.K * p.kernels.nr * p.size
-    cdef char *packed = NULL
-    if p.direct < p.panels:
-        packed = <char *>scratch(1, (p.panels - p.direct) * panel_bytes)
-    for item in range(chunk * p.items_a_chunk, min(p.batch, (chunk + 1) * p.items_a_chunk)):
-        if packed and (p.r_item or item == chunk * p.items_a_chunk):
-            for panel in range(p.direct, p.panels):
-                pack_panel(p, item, panel, packed + (panel - p.direct) * panel_bytes)
-        block(p, item, packed, 0, p.tiles, 0, p.panels)
+    """Whole products, each prepared and computed by one thread."""
+    cdef Product p = (<Product *>ctx)[0]
+    cdef Py_ssize_t item, first = chunk * p.items_a_chunk
+    window(&p, 1, 0, p.pieces, 0, p.tiles, 0, p.panels)
+    for item in range(first, min(p.batch, first + p.items_a_chunk)):
+        if p.copy_l and (p.l_item or item == first):
+            copy_tiles(&p, item, 0, p.tiles)
+        if p.direct < p.panels and (p.r_item or item == first):
+            pack_panels(&p, item, p.direct, p.panels - p.direct)
+        block(&p, item, 0, p.tiles, 0, p.panels)
 
 
 cdef void dot_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
     """Rows of L (tiles_a_chunk of them) times all, at most four, columns of R; any batch item."""
     cdef Product *p = <Product *>ctx
-    cdef Py_ssize_t down = (p.rows + p.tiles_a_chunk - 1) // p.tiles_a_chunk
+    cdef Py_ssize_t down = ceil_div(p.rows, p.tiles_a_chunk)
     cdef Py_ssize_t item = chunk // down, j, i, m
     cdef const char *bias
     i = (chunk % down) * p.tiles_a_chunk
@@ -220,48 +244,79 @@ cdef inline double cost(Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t K, bint con
     return cycles
 
 
+cdef void window(Product *p, int slot, Py_ssize_t piece0, Py_ssize_t piece1, Py_ssize_t tile0,
+                 Py_ssize_t tile1, Py_ssize_t panel0, Py_ssize_t panel1) noexcept nogil:
+    """Set the window and find room for its copies in a slot of this thread's scratch."""
+    cdef Py_ssize_t l_size = 0, r_size = max(0, panel1 - max(p.direct, panel0))
+    p.piece0, p.piece1, p.tile0, p.tile1 = piece0, piece1, tile0, tile1
+    p.panel0, p.panel1 = panel0, panel1
+    p.k0 = cut(p.K, p.pieces, piece0)
+    p.kw = cut(p.K, p.pieces, piece1) - p.k0
+    r_size *= p.kw * p.kernels.nr
+    p.l_step = p.kw + PAD if p.lks == 1 else p.kw
+    if p.copy_l:
+        l_size = (tile1 - tile0) * p.height * p.l_step
+    if l_size + r_size:
+        p.packed = <char *>scratch(slot, (l_size + r_size) * p.size)
+        p.l_copy = p.packed + r_size * p.size
+
+
 cdef void run(Product *p) noexcept nogil:
-    cdef Py_ssize_t nr = p.kernels.nr, mr = p.kernels.mr, size = p.size, item, chunks
+    cdef Py_ssize_t nr = p.kernels.nr, mr = p.kernels.mr, size = p.size
+    cdef Py_ssize_t item, i, x, y, z, deep, down, across, window_k
     cdef double work = <double>p.rows * p.cols * p.K
-    p.tiles = (p.rows + mr - 1) // mr
-    p.panels = (p.cols + nr - 1) // nr
-    p.pieces = (p.K * size + PIECE_BYTES - 1) // PIECE_BYTES
-    p.piece = (p.K + p.pieces - 1) // p.pieces
-    # a packed element costs about a third of a cycle and saves strided reads of every row tile
+    p.height = ceil_div(p.rows, ceil_div(p.rows, mr))   # equal tiles: no tail of one row
+    p.tiles = ceil_div(p.rows, p.height)
+    p.panels = ceil_div(p.cols, nr)
+    p.pieces = ceil_div(p.K * size, PIECE_BYTES)
     p.direct = p.cols // nr if p.rjs == 1 and p.tiles < 8 else 0
-    p.copy_l = p.panels >= 4 and p.K > 16 or (
-        p.panels > 0 and (p.lis if p.lks == 1 else p.lks) * size % 4096 == 0 and p.K > 16)
+    p.copy_l = p.panels > 2 and p.K > 32 and (p.lks != 1 or p.lis * size % 2048 == 0)
 
     if p.batch > 1 and work < 8 * ALONE or work * p.batch < ALONE:
-        p.items_a_chunk = max(1, <Py_ssize_t>(ALONE / work)) if work < ALONE else 1
-        parallel_for(items_chunk, p, (p.batch + p.items_a_chunk - 1) // p.items_a_chunk)
+        p.items_a_chunk = <Py_ssize_t>(ALONE / work) if work < ALONE else 1
+        parallel_for(items_chunk, p, ceil_div(p.batch, p.items_a_chunk))
         return
-    p.panels_a_chunk = max(1, min(p.panels, BLOCK_BYTES // (p.piece * nr * size)))
-    p.tiles_a_chunk = min(p.tiles, 24)
-    while True:
-        chunks = (((p.panels + p.panels_a_chunk - 1) // p.panels_a_chunk)
-                  * ((p.tiles + p.tiles_a_chunk - 1) // p.tiles_a_chunk))
-        if chunks >= CHUNKS or work / chunks < ALONE:
-            break
-        if p.panels_a_chunk * nr > p.tiles_a_chunk * mr and p.panels_a_chunk > 1:
-            p.panels_a_chunk = (p.panels_a_chunk + 1) // 2
-        elif p.tiles_a_chunk > 1:
-            p.tiles_a_chunk = (p.tiles_a_chunk + 1) // 2
-        else:
-            break
+    deep = ceil_div(p.pieces, WINDOW_PIECES)
+    window_k = min(p.K * size, WINDOW_PIECES * PIECE_BYTES)
+    down = ceil_div(p.tiles, max(8, WINDOW_BYTES // (window_k * mr)))
+    across = ceil_div(p.panels, max(8, WINDOW_BYTES // (window_k * nr)))
     for item in range(p.batch):
-        if p.direct < p.panels and (item == 0 or p.r_item):
-            p.packed = <char *>scratch(2, (p.panels - p.direct) * p.K * nr * size)
-            parallel_for(pack_chunk, p, p.panels - p.direct)
-        parallel_for(block_chunk, p, chunks)
+        for i in range(deep * down * across):
+            x, y, z = i % across, i // across % down, i // across // down
+            window(p, 2, cut(p.pieces, deep, z), cut(p.pieces, deep, z + 1),
+                   cut(p.tiles, down, y), cut(p.tiles, down, y + 1),
+                   cut(p.panels, across, x), cut(p.panels, across, x + 1))
+            parallel_for(prepare_chunk, p,
+                         (ceil_div(p.tile1 - p.tile0, GROUP) if p.copy_l else 0)
+                         + ceil_div(max(0, p.panel1 - max(p.direct, p.panel0)), GROUP))
+            parallel_for(block_chunk, p, plan_chunks(p))
         p.l += p.l_item * size
         p.r += p.r_item * size
         p.c += p.c_item * size
 
 
+cdef Py_ssize_t plan_chunks(Product *p) noexcept nogil:
+    """Cut the window into about CHUNKS chunks, or fewer that are worth a thread; near squares."""
+    cdef Py_ssize_t nr = p.kernels.nr, mr = p.kernels.mr, chunks
+    cdef Py_ssize_t tiles = p.tile1 - p.tile0, panels = p.panel1 - p.panel0
+    cdef double work = <double>p.kw * tiles * mr * panels * nr
+    p.panels_a_chunk = min(panels, BLOCK_BYTES // (PIECE_BYTES * nr))
+    p.tiles_a_chunk = min(tiles, 24)
+    while True:
+        chunks = ceil_div(tiles, p.tiles_a_chunk) * ceil_div(panels, p.panels_a_chunk)
+        if chunks >= CHUNKS or work / chunks < ALONE:
+            return chunks
+        if p.panels_a_chunk > 1 and p.panels_a_chunk * nr > p.tiles_a_chunk * mr:
+            p.panels_a_chunk = (p.panels_a_chunk + 1) // 2
+        elif p.tiles_a_chunk > 1:
+            p.tiles_a_chunk = (p.tiles_a_chunk + 1) // 2
+        else:
+            return chunks
+
+
 cdef void run_dots(Product *p) noexcept nogil:
     p.tiles_a_chunk = max(4, (1 << 16) // p.K & ~3)
-    parallel_for(dot_chunk, p, p.batch * ((p.rows + p.tiles_a_chunk - 1) // p.tiles_a_chunk))
+    parallel_for(dot_chunk, p, p.batch * ceil_div(p.rows, p.tiles_a_chunk))
 
 
 cdef void product(bint is_double, Py_ssize_t batch, Py_ssize_t M, Py_ssize_t N, Py_ssize_t K,
