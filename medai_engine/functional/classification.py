@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import DTypeError, ParameterError, ShapeError, say
 from ..op import apply
 from ..ops.elementwise import FUNCTIONS
-from ..ops.embedding import EMBEDDING
+from ..ops.indexing import GATHER
 from ..ops.loss import (
     BINARY_CROSS_ENTROPY,
     SOFTMAX_CROSS_ENTROPY,
@@ -18,7 +18,7 @@ from ..ops.loss import (
     log_softmax,
 )
 from ..ops.reduce import SUM
-from ..ops.shape import astype, reshape
+from ..ops.shape import astype
 from ..tensor import Tensor
 from .common import labels_of, last_sum, like, pair, reduced, summed, tensor
 
@@ -129,8 +129,8 @@ def _row_weights(known: Tensor, kept: Tensor, weight: Any, logits: Tensor) -> Te
     counted = astype(known, logits.dtype)
     if weight is None:
         return counted
-    table = reshape(_class_weights(weight, logits).detach(), (-1, 1))
-    return counted * reshape(apply(EMBEDDING, table, where(known, kept, 0)), kept.shape)
+    table = _class_weights(weight, logits).detach()
+    return counted * apply(GATHER, table, where(known, kept, 0))
 
 
 def _weighted(rows: Tensor, factors: Tensor, reduction: str) -> Tensor:

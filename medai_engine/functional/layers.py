@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import ParameterError, say
-from ..ops import embedding as _embedding
+from ..errors import DTypeError, ParameterError, ShapeError, say
+from ..op import FLOATS, apply
 from ..ops.dropout import dropout
 from ..ops.elementwise import FUNCTIONS
+from ..ops.indexing import GATHER
 from ..ops.linalg import linear
 from ..ops.shape import reshape
 from ..tensor import Tensor
@@ -37,8 +38,8 @@ def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Tens
     ------
     DTypeError
         For floating indices.
-    DataError
-        For an index outside the table.
+    ShapeError
+        For an index outside the table, or a weight that is none.
 
     References
     ----------
@@ -52,7 +53,16 @@ def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Tens
             [1., 2.]])
     """
     indices, weight = labels_of(indices), tensor(weight)
-    y = _embedding.embedding(indices, weight)
+    shapes = {"indices": indices.shape, "weight": (weight.shape, "V, D")}
+    if weight.ndim != 2 or weight.dtype not in FLOATS:
+        raise ShapeError(say("embedding", "a floating table (V, D) as weight",
+                             f"{weight.dtype} of shape {weight.shape}",
+                             "Pass the indices first, the table second", shapes))
+    if indices.dtype.kind not in "iu":
+        raise DTypeError(say("embedding", "indices of an integer dtype", str(indices.dtype),
+                             "Convert with indices.astype(me.int64), one-hot rows with "
+                             ".argmax(axis=-1)", shapes))
+    y = apply(GATHER, weight, indices)
     if padding_idx is None:
         return y
     rows = weight.shape[0]

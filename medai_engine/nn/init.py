@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import kernels
 from ..errors import ParameterError, ShapeError, say
-from ..generator import DEFAULT, Generator
-from ..mode import MODE
+from ..generator import Generator
+from ..ops import random
 from ..tensor import Tensor, mark_written
 
 __all__ = ["calculate_gain", "constant_", "eye_", "kaiming_normal_", "kaiming_uniform_", "normal_",
@@ -51,23 +50,8 @@ def fans(tensor: Tensor) -> tuple[int, int]:
     return math.prod(tensor.shape[1:]), math.prod(tensor.shape[:-1])
 
 
-def _draw(kernel: str, tensor: Tensor, rng: Generator | None, first: float,
-          second: float) -> Tensor:
-    """Fill a tensor by one of the random kernels."""
-    data = tensor.data
-    if data.size:
-        rng = DEFAULT if rng is None else rng
-        # a counter gives four 32-bit words; float32 takes one of them, float64 two
-        offset = rng.take(-(-data.size * data.itemsize // 16))
-        out = np.empty(data.shape, data.dtype)
-        kernels.lookup(kernel, MODE.get().backend)(out, rng.seed, offset, float(first),
-                                                   float(second))
-        _write(tensor, out)
-    return tensor
-
-
 def _write(tensor: Tensor, values: Any) -> Tensor:
-    tensor.data[...] = values
+    tensor.data[...] = values.data if isinstance(values, Tensor) else values
     mark_written(tensor)
     return tensor
 
@@ -75,13 +59,13 @@ def _write(tensor: Tensor, values: Any) -> Tensor:
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, *,
              rng: Generator | None = None) -> Tensor:
     """Fill with uniform numbers of [a, b)."""
-    return _draw("random_uniform", tensor, rng, a, b)
+    return _write(tensor, random.uniform(tensor.shape, a, b, dtype=tensor.dtype, rng=rng))
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, *,
             rng: Generator | None = None) -> Tensor:
     """Fill with normal numbers."""
-    return _draw("random_normal", tensor, rng, mean, std)
+    return _write(tensor, random.normal(tensor.shape, mean, std, dtype=tensor.dtype, rng=rng))
 
 
 def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0,
@@ -95,9 +79,8 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
 
     law = NormalDist(mean, std)
     low, high = law.cdf(a), law.cdf(b)
-    wide = Tensor(np.empty(tensor.shape, np.float64))
-    _draw("random_uniform", wide, rng, low, high)
-    quantiles = [law.inv_cdf(min(max(u, 1e-300), 1 - 2**-53)) for u in wide.data.reshape(-1)]
+    shares = random.uniform(tensor.size, low, high, dtype=np.float64, rng=rng).tolist()
+    quantiles = [law.inv_cdf(min(max(u, 1e-300), 1 - 2**-53)) for u in shares]
     return _write(tensor, np.clip(np.reshape(quantiles, tensor.shape), a, b))
 
 
@@ -177,8 +160,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, *, rng: Generator | None = No
     """
     rows = tensor.shape[0]
     columns = fans(tensor)[0]
-    wide = Tensor(np.empty((max(rows, columns), min(rows, columns)), np.float64))
-    normal_(wide, rng=rng)
-    q, r = np.linalg.qr(wide.data)
+    tall = (max(rows, columns), min(rows, columns))
+    q, r = np.linalg.qr(random.normal(tall, dtype=np.float64, rng=rng).data)
     q *= np.sign(np.diag(r))
     return _write(tensor, gain * (q if rows >= columns else q.T).reshape(tensor.shape))

@@ -7,7 +7,6 @@ from . import (  # noqa: F401
     decompositions,
     dropout,
     elementwise,
-    embedding,
     indexing,
     inplace,
     linalg,

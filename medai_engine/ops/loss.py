@@ -42,6 +42,9 @@ def along_axis(name: str, inputs: tuple[str, ...], vjp: dict[str, Any],
         if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
             raise ParameterError(say(name, "one axis", repr(axis), "Pass axis=-1 for the last"))
         normalized(name, axis, first.ndim)
+        if first.shape[axis] == 0:
+            raise ShapeError(say(name, f"at least one entry along axis {axis}", "none",
+                                 "Probabilities of no class do not exist", {"x": first.shape}))
         for other in others:
             if other.shape != first.shape or other.dtype != first.dtype:
                 raise ShapeError(say(name, f"two arrays of shape {first.shape} and {first.dtype}",
@@ -58,7 +61,7 @@ def along_axis(name: str, inputs: tuple[str, ...], vjp: dict[str, Any],
 
     def work(arrays: Any, outs: Any, params: Any) -> tuple[int, int]:
         n = arrays[0].shape[params["axis"]]
-        return 0, arrays[0].size // n * operations(n) if n else 0
+        return 0, arrays[0].size // n * operations(n)
 
     return define(name, infer=infer, kernel=name, prepare=prepare, work=work, vjp=vjp, doc=doc,
                   inplace=inputs, **fields)
