@@ -296,6 +296,11 @@ def check_subsets(row: Row) -> None:
 # ---- 7, 8: memory -----------------------------------------------------------------------------
 
 
+def contiguous(x: np.ndarray) -> np.ndarray:
+    """Return a copy in C order (``np.ascontiguousarray`` would give 0-d arrays an axis)."""
+    return np.array(x, order="C")
+
+
 def offset(x: np.ndarray) -> np.ndarray:
     """Return a copy that starts one element into its memory, so not on a cache line."""
     memory = np.zeros(x.size + 1, x.dtype)
@@ -306,7 +311,7 @@ def offset(x: np.ndarray) -> np.ndarray:
 def backwards(x: np.ndarray) -> np.ndarray:
     """Return a copy whose every stride is negative."""
     every = (..., *(slice(None, None, -1),) * x.ndim)
-    return np.ascontiguousarray(x[every])[every]
+    return contiguous(x[every])[every]
 
 
 def spaced(x: np.ndarray) -> np.ndarray:
@@ -342,7 +347,7 @@ def check_layouts(row: Row, exact: bool) -> None:
         return
     for name, layout in LAYOUTS.items():
         inputs = tuple(layout(x) for x in sample.inputs)
-        plain = Sample(tuple(np.ascontiguousarray(x) for x in inputs), sample.params)
+        plain = Sample(tuple(contiguous(x) for x in inputs), sample.params)
         if name == "stride 0" and "layouts" in row.exempt:
             continue
         placed = Sample(inputs, sample.params)
@@ -368,7 +373,7 @@ def check_layouts(row: Row, exact: bool) -> None:
             return [g.data for g in (found if isinstance(found, tuple) else (found,))]
 
         for g, h in zip(pulled(inputs, layout), pulled(
-                plain.inputs, lambda u: np.ascontiguousarray(layout(u))), strict=True):  # noqa: B023
+                plain.inputs, lambda u: contiguous(layout(u))), strict=True):  # noqa: B023
             assert np.array_equal(g, h, equal_nan=True) if exact else np.allclose(
                 g, h, rtol=1e-5, atol=1e-6, equal_nan=True), \
                 f"{row.op}: another gradient for {name} inputs and cotangents"

@@ -128,7 +128,7 @@ def _tanh_softplus(x):
 
 
 def _erf(x):
-    return np.asarray(np.frompyfunc(math.erf, 1, 1)(x), dtype=np.float64)
+    return np.asanyarray(np.frompyfunc(math.erf, 1, 1)(x), dtype=np.float64)
 
 
 def _normal_cdf(x):
@@ -137,11 +137,11 @@ def _normal_cdf(x):
     erfc multiplies the rounding of z by 2 z^2, so the part of z that float64 drops comes back
     through the derivative (long double holds it).
     """
-    wide = np.asarray(x, np.longdouble) * -np.sqrt(np.longdouble(0.5))
+    wide = np.asanyarray(x, np.longdouble) * -np.sqrt(np.longdouble(0.5))
     z = wide.astype(np.float64)
     dropped = np.where(np.isfinite(z), wide - z, 0).astype(np.float64)
     slope = 2 / math.sqrt(math.pi) * np.exp(-z * z)
-    erfc = np.asarray(np.frompyfunc(math.erfc, 1, 1)(z), dtype=np.float64)
+    erfc = np.asanyarray(np.frompyfunc(math.erfc, 1, 1)(z), dtype=np.float64)
     return 0.5 * (erfc - dropped * slope)
 
 

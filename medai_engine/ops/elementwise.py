@@ -174,7 +174,7 @@ for _name, _sign in (("equal", "=="), ("not_equal", "!="), ("less", "<"), ("less
                      ("logical_or", "or"), ("logical_xor", "xor")):
     row(_name, "a b", "bool", 1, f"y = a {_sign} b, a boolean")
 
-row("where", "condition a b", "same", 1, "y = a where the condition holds, b elsewhere",
+row("where", "condition a b", "same", 0, "y = a where the condition holds, b elsewhere",
     {"a": lambda g, condition: F["where"](condition, g, 0.0),
      "b": lambda g, condition: F["where"](condition, 0.0, g)},
     linear=[("a", "b")], analytic=True, onnx="Where")
@@ -274,48 +274,48 @@ def _softplus_second(h: Tensor, x: Tensor, beta: float, threshold: float) -> Ten
     return where_else_zero(x.data * beta <= threshold, h * _sigmoid_slope(x * beta) * beta)
 
 
-activation("relu", 1, "y = max(x, 0); derivative 0 at 0", "y", 2, "[y > 0]", onnx="Relu")
-activation("relu6", 2, "y = min(max(x, 0), 6)", "x", 4, "[0 < x < 6]")
-activation("sigmoid", 3, "y = 1 / (1 + e^-x)", "y", 3, "y (1 - y)",
+activation("relu", 1, "y = max(x, 0); derivative 0 at 0", "y", 1, "[y > 0]", onnx="Relu")
+activation("relu6", 2, "y = min(max(x, 0), 6)", "x", 3, "[0 < x < 6]")
+activation("sigmoid", 6, "y = 1 / (1 + e^-x)", "y", 3, "y (1 - y)",
            lambda h, y: h * (1.0 - y * 2.0), analytic=True, onnx="Sigmoid")
-activation("tanh", 1, "y = (e^x - e^-x) / (e^x + e^-x)", "y", 3, "(1 - y^2)",
+activation("tanh", 1, "y = (e^x - e^-x) / (e^x + e^-x)", "y", 4, "(1 - y^2)",
            lambda h, y: h * y * -2.0, analytic=True, onnx="Tanh")
-activation("log_sigmoid", 4, "y = -log(1 + e^-x)", "x", 4, "/ (1 + e^x)",
+activation("log_sigmoid", 8, "y = -log(1 + e^-x)", "x", 8, "/ (1 + e^x)",
            lambda h, x: -(h * _sigmoid_slope(x)))
-activation("softsign", 3, "y = x / (1 + |x|)", "x", 4, "/ (1 + |x|)^2",
+activation("softsign", 4, "y = x / (1 + |x|)", "x", 4, "/ (1 + |x|)^2",
            lambda h, x: h * F["sign"](x) * -2.0 / F["power"](F["abs"](x) + 1.0, 3.0),
            onnx="Softsign")
-activation("gelu", 5, "y = x (1 + erf(x / sqrt 2)) / 2 (Hendrycks & Gimpel 2016)", "x", 11,
+activation("gelu", 12, "y = x (1 + erf(x / sqrt 2)) / 2 (Hendrycks & Gimpel 2016)", "x", 18,
            "(Phi(x) + x phi(x))", _gelu_second)
-activation("gelu_tanh", 9, "y = x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2", "x", 17,
+activation("gelu_tanh", 13, "y = x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2", "x", 31,
            "f'(x)", _gelu_tanh_second)
-activation("silu", 4, "y = x / (1 + e^-x)", "x", 7, "s (1 + x (1 - s)), s = sigmoid(x)",
+activation("silu", 7, "y = x / (1 + e^-x)", "x", 17, "s (1 + x (1 - s)), s = sigmoid(x)",
            _silu_second)
-activation("mish", 4, "y = x tanh(log(1 + e^x)) (Misra 2019)", "x", 10, "f'(x)", _mish_second,
+activation("mish", 14, "y = x tanh(log(1 + e^x)) (Misra 2019)", "x", 36, "f'(x)", _mish_second,
            onnx="Mish")
-activation("hardsigmoid", 4, "y = min(max(x + 3, 0), 6) / 6", "x", 5, "[-3 < x < 3] / 6")
-activation("hardswish", 5, "y = x min(max(x + 3, 0), 6) / 6 (Howard et al. 2019)", "x", 6,
+activation("hardsigmoid", 4, "y = min(max(x + 3, 0), 6) / 6", "x", 4, "[-3 < x < 3] / 6")
+activation("hardswish", 5, "y = x min(max(x + 3, 0), 6) / 6 (Howard et al. 2019)", "x", 5,
            "0, (2 x + 3) / 6 or 1",
            lambda h, x: where_else_zero(np.abs(x.data) < 3, h / 3.0), onnx="HardSwish")
-activation("selu", 5, "y = scale (max(x, 0) + min(alpha (e^x - 1), 0)) (Klambauer et al. 2017)",
+activation("selu", 4, "y = scale (max(x, 0) + min(alpha (e^x - 1), 0)) (Klambauer et al. 2017)",
            "y", 4, "scale, or y + scale alpha where y < 0", _below_zero, onnx="Selu")
-activation("elu", 4, "y = x, or alpha (e^x - 1) where x < 0 (Clevert et al. 2015)", "y", 3,
+activation("elu", 3, "y = x, or alpha (e^x - 1) where x < 0 (Clevert et al. 2015)", "y", 3,
            "1, or y + alpha where y < 0", lambda h, y, alpha: _below_zero(h, y), params="alpha",
            onnx="Elu")
-activation("celu", 5, "y = max(x, 0) + min(alpha (e^(x / alpha) - 1), 0) (Barron 2017)", "x", 4,
+activation("celu", 4, "y = max(x, 0) + min(alpha (e^(x / alpha) - 1), 0) (Barron 2017)", "x", 4,
            "1, or e^(x / alpha) where x < 0", _celu_second, params="alpha", onnx="Celu")
-activation("leaky_relu", 2, "y = x, or slope x where x < 0", "x", 3, "1, or slope where x <= 0",
+activation("leaky_relu", 2, "y = x, or slope x where x < 0", "x", 2, "1, or slope where x <= 0",
            params="slope", onnx="LeakyRelu")
-activation("hardtanh", 2, "y = min(max(x, low), high)", "x", 4, "[low < x < high]",
+activation("hardtanh", 2, "y = min(max(x, low), high)", "x", 3, "[low < x < high]",
            params="low high")
-activation("softplus", 5, "y = log(1 + e^(beta x)) / beta, or x where beta x > threshold", "x", 6,
+activation("softplus", 9, "y = log(1 + e^(beta x)) / beta, or x where beta x > threshold", "x", 9,
            "sigmoid(beta x)", _softplus_second, params="beta threshold", onnx="Softplus")
 
 # ---- the fused loss of one logit --------------------------------------------------------------
 
 row("bce_with_logits", "x t", "float", 8, "y = max(x, 0) - x t + log(1 + e^-|x|)",
     {"x": lambda g, x, t: F["bce_with_logits_grad"](g, x, t), "t": lambda g, x: -(g * x)})
-row("bce_with_logits_grad", "g x t", "float", 5, "y = g (sigmoid(x) - t)",
+row("bce_with_logits_grad", "g x t", "float", 8, "y = g (sigmoid(x) - t)",
     {"g": lambda u, x, t: F["bce_with_logits_grad"](u, x, t),
      "x": lambda u, g, x: u * g * _sigmoid_slope(x), "t": lambda u, g: -(u * g)},
     linear=[("g",)])

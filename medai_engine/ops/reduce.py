@@ -55,7 +55,7 @@ def folded(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
         return x.reshape(1, -1, 1) if x.size else x.reshape(1, 0, 1)
     if axes != tuple(range(axes[0], axes[-1] + 1)):
         kept = [i for i in range(x.ndim) if i not in axes]
-        x = np.ascontiguousarray(x.transpose(*kept, *axes))
+        x = x.transpose(*kept, *axes).copy()
         axes = tuple(range(len(kept), x.ndim))
     outer, n = math.prod(x.shape[: axes[0]]), math.prod(x.shape[axes[0]: axes[-1] + 1])
     return x.reshape(outer, n, math.prod(x.shape[axes[-1] + 1:]))
@@ -129,6 +129,8 @@ def _prod_vjp(g: Tensor, x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
     """
     from .shape import concat, flip, permute_dims, reshape
 
+    if x.size == 0:
+        return Tensor(np.zeros(x.shape, x.dtype))
     axes = normalized("prod", axis, x.ndim)
     kept = tuple(i for i in range(x.ndim) if i not in axes)
     order = kept + axes
@@ -151,7 +153,7 @@ MEAN = reduction("mean", "y = the sum of x along the axes, divided by their numb
                      g * (1.0 / max(1, math.prod(x_shape[a] for a in normalized(
                          "mean", axis, len(x_shape))))), x_shape, axis, keepdims)},
                  linear=[("x",)], floating=True, empty=False, extra=lambda n: (1.0 / n,),
-                 operations=lambda size, out: size, onnx="ReduceMean")
+                 operations=lambda size, out: size if size != out else 0, onnx="ReduceMean")
 PROD = reduction("prod", "y = the product of x along the axes", {"x": _prod_vjp},
                  operations=lambda size, out: size - out if size else 0, onnx="ReduceProd")
 MAX = reduction("max", "y = the largest element along the axes; NaN wins; ties share the gradient",
