@@ -9,5 +9,6 @@ from .momentum import SGD, Lion
 from .optimizer import Optimizer
 from .rms import Adadelta, Adagrad, RMSprop
 
-__all__ = ["Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "EMA", "LBFGS", "Lion", "NAdam", "Optimizer",
-           "RAdam", "RMSprop", "SGD", "clip_grad_norm_", "clip_grad_value_", "schedules"]
+__all__ = ["Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "EMA", "LBFGS", "Lion", "NAdam",
+           "Optimizer", "RAdam", "RMSprop", "SGD", "clip_grad_norm_", "clip_grad_value_",
+           "schedules"]
