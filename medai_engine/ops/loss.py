@@ -275,12 +275,12 @@ SOFTMAX_CROSS_ENTROPY = define(
         "cross_entropy", "labels", labels, logits.shape[-1], ignore),
     vjp={"logits": lambda g_loss, g_lse, logits, labels, lse: apply(
         SOFTMAX_CROSS_ENTROPY_GRAD, g_loss, g_lse, logits, labels, lse)},
-    work=_rowwise(lambda n: 4 * n + 2, 0), onnx="SoftmaxCrossEntropyLoss",
+    work=_rowwise(lambda n: 4 * n + 6, 0), onnx="SoftmaxCrossEntropyLoss",
     doc="lse = log sum_c e^logits_c, loss = lse - logits_label; 0 for an ignored label")
 SOFTMAX_CROSS_ENTROPY_GRAD = define(
     "softmax_cross_entropy_grad", infer=_grad_infer, kernel="softmax_cross_entropy_grad",
     prepare=_grad_prepare, vjp=_grad_vjp, linear=[("g_loss", "g_lse")],
-    work=_rowwise(lambda n: 3 * n + 2, 2), onnx="none: a gradient",
+    work=_rowwise(lambda n: 3 * n + 8, 2), onnx="none: a gradient",
     doc="y = (g_loss + g_lse) e^(logits - lse) - g_loss [c = label]")
 
 
