@@ -8,7 +8,6 @@ between calls (learning rate, step count). ``Segments`` is a table laid out once
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -70,8 +69,20 @@ STATES = {
 }
 
 
-def step_op(name: str, operations: Callable[[Any], int], doc: str) -> Op:
-    """Define the step of a rule; ``operations(states)`` are those of one element."""
+def decay_operations(h: dict[str, float]) -> int:
+    """Return what sign and weight decay cost each element."""
+    return bool(h["maximize"]) + (1 if h.get("decoupled") else 2 * bool(h["weight_decay"]))
+
+
+def rectified(h: dict[str, float]) -> bool:
+    """Tell whether RAdam's step has an adaptive rate (more than 5 steps' worth of variance)."""
+    power = h["beta2"] ** h["step"]
+    return 2 / (1 - h["beta2"]) - 1 - 2 * h["step"] * power / (1 - power) > 5
+
+
+def step_op(name: str, operations: Callable[[dict[str, float], Sequence[str]], int],
+            doc: str) -> Op:
+    """Define the step of a rule; ``operations(row of hyper, states)`` are those of one element."""
     kept, columns = STATES[name], COLUMNS[name]
 
     def infer(*arrays: np.ndarray, states: Sequence[str], hyper: np.ndarray) -> list[Any]:
@@ -98,26 +109,30 @@ def step_op(name: str, operations: Callable[[Any], int], doc: str) -> Op:
         return [*range(n), *range(2 * n, count)]
 
     def work(arrays: Any, outs: Any, params: Any) -> tuple[int, int]:
-        n = len(params["hyper"])
-        return 0, operations(params["states"]) * sum(a.size for a in arrays[:n])
+        rows = [dict(zip(columns, row, strict=True)) for row in params["hyper"].tolist()]
+        return 0, sum(a.size * (operations(h, params["states"]) + decay_operations(h))
+                      for a, h in zip(arrays, rows, strict=False))
 
     return define(name, infer=infer, kernel=name, prepare=prepare, writes=writes, work=work,
                   outputs=(), doc=doc, onnx="none: training only")
 
 
 STEPS = {name: step_op(name, operations, doc) for name, operations, doc in (
-    ("sgd_step", lambda s: 2 + 3 * len(s), "p <- p - lr b with b <- mu b + (1 - dampening) g"),
-    ("adam_step", lambda s: 13 + (len(s) > 2),
+    ("sgd_step", lambda h, s: 2 + (3 * (h["step"] != 1) + 2 * bool(h["nesterov"])) * len(s),
+     "p <- p - lr b with b <- mu b + (1 - dampening) g"),
+    ("adam_step", lambda h, s: 11 + len(s),
      "p <- p - lr m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps)"),
-    ("nadam_step", lambda s: 15, "Adam with Nesterov's look ahead in the first moment"),
-    ("radam_step", lambda s: 13, "Adam whose rate is rectified while v is young"),
-    ("rmsprop_step", lambda s: 8 + 6 * ("grad_avg" in s) + 2 * ("momentum_buffer" in s),
+    ("nadam_step", lambda h, s: 15, "Adam with Nesterov's look ahead in the first moment"),
+    ("radam_step", lambda h, s: 12 if rectified(h) else 9,
+     "Adam whose rate is rectified while v is young"),
+    ("rmsprop_step", lambda h, s: 9 + 6 * ("grad_avg" in s) + 2 * ("momentum_buffer" in s),
      "p <- p - lr g / (sqrt(v) + eps) with v <- alpha v + (1 - alpha) g^2"),
-    ("adagrad_step", lambda s: 7, "p <- p - lr g / (sqrt(v) + eps) with v <- v + g^2"),
-    ("adadelta_step", lambda s: 15,
+    ("adagrad_step", lambda h, s: 7, "p <- p - lr g / (sqrt(v) + eps) with v <- v + g^2"),
+    ("adadelta_step", lambda h, s: 16,
      "p <- p - lr sqrt(u + eps) / sqrt(v + eps) g, u and v running means of squares"),
-    ("adamax_step", lambda s: 9, "p <- p - lr / (1 - beta1^t) m / max(beta2 u, |g| + eps)"),
-    ("lion_step", lambda s: 10, "p <- (1 - lr w) p - lr sign(beta1 m + (1 - beta1) g)"),
+    ("adamax_step", lambda h, s: 10, "p <- p - lr / (1 - beta1^t) m / max(beta2 u, |g| + eps)"),
+    ("lion_step", lambda h, s: 10 - 2 * bool(h["weight_decay"]),
+     "p <- (1 - lr w) p - lr sign(beta1 m + (1 - beta1) g)"),
 )}
 
 
@@ -252,6 +267,6 @@ def _sum_squares_infer(*arrays: np.ndarray) -> tuple[tuple[int, ...], Any]:
 SEGMENTS_SUM_SQUARES = define(
     "segments_sum_squares", infer=_sum_squares_infer, kernel="segments_sum_squares",
     prepare=lambda arrays, outs, params: (*lists(arrays, 1), outs[0].reshape(1)),
-    work=lambda arrays, outs, params: (0, 2 * sum(math.prod(a.shape) for a in arrays)),
+    work=lambda arrays, outs, params: (0, sum(max(0, 2 * a.size - 1) for a in arrays)),
     doc="y = the sum of the squares of all elements of all arrays, added in float64",
     onnx="none: training only")
