@@ -72,7 +72,7 @@ def _rows_prepare(arrays: list[np.ndarray], outs: list[np.ndarray],
     x, indices = arrays
     width = math.prod(x.shape[1:])
     rows = indices.reshape(-1).astype(np.int64, copy=False)
-    return x.reshape(len(x), width), rows, outs[0].reshape(-1, width)
+    return x.reshape(len(x), width), rows, outs[0].reshape(rows.size, width)
 
 
 def _rows_grad_infer(g: np.ndarray, indices: np.ndarray, *,
@@ -88,11 +88,9 @@ def _rows_grad_infer(g: np.ndarray, indices: np.ndarray, *,
 def _rows_grad_prepare(arrays: list[np.ndarray], outs: list[np.ndarray],
                        params: dict[str, Any]) -> tuple[Any, ...]:
     g, indices = arrays
-    if g.size == 0:
-        outs[0].fill(0)
     width = math.prod(params["shape"][1:])
     rows = indices.reshape(-1).astype(np.int64, copy=False)
-    return g.reshape(-1, width), rows, outs[0].reshape(-1, width)
+    return g.reshape(rows.size, width), rows, outs[0].reshape(params["shape"][0], width)
 
 
 GATHER = define(
@@ -253,6 +251,14 @@ def _along(where: str, x: Tensor, indices: Any, axis: int) -> tuple[Tensor, int]
     return (indices if indices.shape == shape else broadcast_to(indices, shape)), axis
 
 
+def _lines(shape: tuple[int, ...], axis: int) -> tuple[int, np.ndarray]:
+    """Return the step of an axis in C order, and where each line along it starts."""
+    step = math.prod(shape[axis + 1:])
+    starts = np.arange(math.prod(shape[:axis])) * (shape[axis] * step)
+    return step, (starts.reshape(*shape[:axis], *[1] * (len(shape) - axis))
+                  + np.arange(step).reshape((1,) * (axis + 1) + shape[axis + 1:]))
+
+
 def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Tensor:
     """Return ``y[.., j, ..] = x[.., indices[.., j, ..], ..]`` along an axis.
 
@@ -261,11 +267,7 @@ def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Tensor:
     """
     x = as_tensor(x)
     flat, axis = _along("take_along_axis", x, indices, axis)
-    # number of each element's line along the axis, counted in steps of the axis' memory order
-    step = math.prod(x.shape[axis + 1:])
-    lines = (np.arange(math.prod(x.shape[:axis])) * (x.shape[axis] * step)).reshape(
-        *x.shape[:axis], *[1] * (x.ndim - axis)) + np.arange(step).reshape(
-        (1,) * (axis + 1) + x.shape[axis + 1:])
+    step, lines = _lines(x.shape, axis)
     return apply(GATHER, reshape(x, -1), F["add"](F["multiply"](flat, step), Tensor(lines)))
 
 
@@ -283,7 +285,9 @@ def _put_infer(x: np.ndarray, indices: np.ndarray, values: np.ndarray, *,
 
 def _put(x: np.ndarray, indices: np.ndarray, values: np.ndarray, y: np.ndarray, axis: int) -> None:
     y[...] = x
-    np.put_along_axis(y, indices, values, axis)
+    step, lines = _lines(x.shape, axis % x.ndim)
+    # one vector of places: NumPy keeps the last value for each, which it does not for more axes
+    y.reshape(-1)[(indices * step + lines).reshape(-1)] = values.reshape(-1)
 
 
 def _put_values(g: Tensor, indices: Tensor, axis: int) -> Tensor:
