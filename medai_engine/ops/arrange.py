@@ -221,7 +221,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0
             return y
         mask = np.zeros(shape, np.bool_)
         mask[inside] = True
-        return F["where"](Tensor(mask), y, constant_values)
+        return F["where"](Tensor(mask), y, Tensor(np.asarray(constant_values, x.dtype)))
     if mode not in ("edge", "reflect", "symmetric", "wrap"):
         raise ParameterError(say("pad", '"constant", "edge", "reflect", "symmetric" or "wrap"',
                                  repr(mode), 'Pass mode="constant"'))
@@ -242,7 +242,7 @@ def _masked(where: str, x: Any, mask: Any) -> Tensor:
     if x.ndim < 2:
         raise ShapeError(say(where, "matrices (..., M, N)", str(x.shape),
                              "Insert axes with expand_dims"))
-    return F["where"](Tensor(mask(np.ones(x.shape[-2:], np.bool_))), x, 0)
+    return F["where"](Tensor(mask(np.ones(x.shape[-2:], np.bool_))), x, Tensor(np.zeros((), x.dtype)))
 
 
 def tril(x: Any, k: int = 0) -> Tensor:
