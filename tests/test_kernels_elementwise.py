@@ -64,6 +64,8 @@ def samples(name, dtype):
     """Arrays of one dimension: magnitudes from 1e-6 to 1e3, then all pairs of extremes."""
     rng = np.random.default_rng(len(name))
     spread = [rng.normal(size=150) * s for s in (1e-6, 1e-3, 0.1, 1, 3, 12, 90, 1000)]
+    if name in ("sin", "cos", "tan"):  # next to their zeros, and across the limit of the vectors
+        spread += [np.pi / 2 * np.arange(300), np.pi / 2 * rng.integers(0, 50_000, 300)]
     if INPUTS[name] == 1:
         return (np.concatenate([*spread, extremes(dtype)]).astype(dtype),)
     a = np.concatenate(spread).astype(dtype)
@@ -179,6 +181,14 @@ def test_fast_values(name, dtype):
     for isa in ISAS:
         set_isa(isa)
         check(name, dtype, call(fast, name, samples(name, dtype), dtype))
+
+
+def test_log2_of_powers_of_two_is_exact():
+    for isa in ISAS:
+        set_isa(isa)
+        for dtype, low, high in ((np.float32, -149, 127), (np.float64, -1074, 1023)):
+            k = np.arange(low, high + 1)
+            np.testing.assert_array_equal(fast.log2(np.ldexp(dtype(1), k)), k)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

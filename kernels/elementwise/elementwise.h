@@ -18,10 +18,10 @@
     KERNEL(expm1, 1, 0, 0, 1)                                                                      \
     KERNEL(log, 1, 0, 0, 1)                                                                        \
     KERNEL(log1p, 1, 0, 0, 1)                                                                      \
-    KERNEL(log2, 1, 0, 0, 2)                                                                       \
+    KERNEL(log2, 1, 0, 0, 1)                                                                       \
     KERNEL(log10, 1, 0, 0, 2)                                                                      \
-    KERNEL(sin, 1, 0, 0, 2)                                                                        \
-    KERNEL(cos, 1, 0, 0, 2)                                                                        \
+    KERNEL(sin, 1, 0, 0, 1)                                                                        \
+    KERNEL(cos, 1, 0, 0, 1)                                                                        \
     KERNEL(tan, 1, 0, 0, 2)                                                                        \
     KERNEL(asin, 1, 0, 0, 2)                                                                       \
     KERNEL(acos, 1, 0, 0, 2)                                                                       \

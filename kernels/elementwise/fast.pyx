@@ -118,18 +118,30 @@ cdef void transfer(const Plan *plan, const Operand *x, Py_ssize_t start, Py_ssiz
     """Copy elements start .. start + n of the output's order to a block, or from it to x."""
     cdef Py_ssize_t row = start // plan.inner, column = start % plan.inner, run
     cdef Py_ssize_t stride = x.stride[plan.ndim - 1]
-    cdef char *data
-    while n > 0:
+    cdef Py_ssize_t index[MAX_DIMS]     # of the row
+    cdef char *data = row_start(plan, x, row)
+    cdef int d
+    for d in range(plan.ndim - 2, -1, -1):
+        index[d] = row % plan.shape[d]
+        row //= plan.shape[d]
+    while True:
         run = min(n, plan.inner - column)
-        data = row_start(plan, x, row) + column * stride
         if outwards:
-            copy_run(data, stride, block, x.item, x.item, run)
+            copy_run(data + column * stride, stride, block, x.item, x.item, run)
         else:
-            copy_run(block, x.item, data, stride, x.item, run)
+            copy_run(block, x.item, data + column * stride, stride, x.item, run)
         block += run * x.item
         n -= run
-        row += 1
+        if n == 0:
+            return
         column = 0
+        for d in range(plan.ndim - 2, -1, -1):
+            index[d] += 1
+            data += x.stride[d]
+            if index[d] < plan.shape[d]:
+                break
+            index[d] = 0
+            data -= x.stride[d] * plan.shape[d]
 
 
 cdef inline void splat(char *block, const char *x, Py_ssize_t item) noexcept nogil:
