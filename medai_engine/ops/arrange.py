@@ -242,7 +242,8 @@ def _masked(where: str, x: Any, mask: Any) -> Tensor:
     if x.ndim < 2:
         raise ShapeError(say(where, "matrices (..., M, N)", str(x.shape),
                              "Insert axes with expand_dims"))
-    return F["where"](Tensor(mask(np.ones(x.shape[-2:], np.bool_))), x, Tensor(np.zeros((), x.dtype)))
+    inside = Tensor(mask(np.ones(x.shape[-2:], np.bool_)))
+    return F["where"](inside, x, Tensor(np.zeros((), x.dtype)))
 
 
 def tril(x: Any, k: int = 0) -> Tensor:

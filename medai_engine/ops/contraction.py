@@ -16,6 +16,7 @@ from ..errors import ParameterError, ShapeError, say
 from ..op import FLOATS
 from ..tensor import Tensor
 from .arrange import diagonal
+from .elementwise import F
 from .linalg import matmul
 from .reduce import normalized
 from .shape import as_tensor, ints, permute_dims, reshape
@@ -53,7 +54,7 @@ def _pair(a: Tensor, a_labels: Labels, b: Tensor, b_labels: Labels,
                          reshape(y, n_batch, k, n) if batch else reshape(y, k, n))
         return reshape(product, shape), labels
     # nothing to sum, or integers: (batch, left, summed, 1) times (batch, 1, summed, right)
-    product = reshape(x, n_batch, m, k, 1) * reshape(y, n_batch, 1, k, n)  # type: ignore[operator]
+    product = F["multiply"](reshape(x, n_batch, m, k, 1), reshape(y, n_batch, 1, k, n))
     return reshape(sum_along(product, 2) if summed else product, shape), labels
 
 
@@ -229,17 +230,17 @@ def vecdot(a: Any, b: Any, axis: int = -1) -> Tensor:
         raise ShapeError(say("vecdot", f"equal sizes along axis {axis}",
                              f"{sizes[0]} and {sizes[1]}", "Check axis",
                              {"a": a.shape, "b": b.shape}))
-    return sum_along(a * b, axis)  # type: ignore[operator]
+    return sum_along(a * b, axis)
 
 
 def outer(a: Any, b: Any) -> Tensor:
     """Return ``y[i, j] = a[i] b[j]`` of two arrays, flattened."""
-    return reshape(as_tensor(a), -1, 1) * reshape(as_tensor(b), 1, -1)  # type: ignore[operator]
+    return F["multiply"](reshape(a, -1, 1), reshape(b, 1, -1))
 
 
 def dot(a: Any, b: Any) -> Tensor:
     """Product of vectors and matrices: the sum over a's last axis and b's last but one."""
     a, b = as_tensor(a), as_tensor(b)
     if a.ndim == 0 or b.ndim == 0:
-        return a * b  # type: ignore[operator]
+        return a * b
     return tensordot(a, b, ([-1], [-2 if b.ndim > 1 else -1]))

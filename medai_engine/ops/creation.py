@@ -178,7 +178,8 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any 
     if dtype is None:
         whole = all(isinstance(v, (int, np.integer)) for v in (start, stop, step))
         dtype = np.int64 if whole else np.float32
-    return Tensor(np.arange(start, stop, step, real_dtype("arange", dtype)))
+    limits: Any = (start, stop, step)
+    return Tensor(np.arange(*limits, dtype=real_dtype("arange", dtype)))
 
 
 def linspace(start: float, stop: float, num: int, dtype: Any = None, *,

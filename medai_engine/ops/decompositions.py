@@ -80,7 +80,8 @@ def _cubic(arrays: Any, outs: Any, params: Any) -> tuple[int, int]:
 
 SOLVE = define(
     "solve", infer=_solve_infer, definition=_solve, outputs=("x",), strided=True, work=_cubic,
-    vjp={"a": lambda g, a, x: -matmul(solve(matrix_transpose(a), g), matrix_transpose(x)),
+    vjp={"a": lambda g, a, x: F["negative"](
+            matmul(solve(matrix_transpose(a), g), matrix_transpose(x))),
          "b": lambda g, a: solve(matrix_transpose(a), g)},
     linear=[("b",)], analytic=True, onnx="none: no such operator",
     doc="x = a^-1 b, the solution of a x = b")
@@ -150,7 +151,8 @@ def _inv(a: np.ndarray, y: np.ndarray) -> None:
 
 INV = define(
     "inv", infer=_matrix_infer("inv"), definition=_inv, strided=True, analytic=True,
-    vjp={"a": lambda g, y: -matmul(matmul(matrix_transpose(y), g), matrix_transpose(y))},
+    vjp={"a": lambda g, y: F["negative"](
+        matmul(matmul(matrix_transpose(y), g), matrix_transpose(y)))},
     work=lambda arrays, outs, params: (0, 2 * arrays[0].size * arrays[0].shape[-1]),
     onnx="none: no such operator", doc="y = a^-1")
 

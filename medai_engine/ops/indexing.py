@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DTypeError, ParameterError, ShapeError, say
-from ..op import apply, define
+from ..op import Op, apply, define
 from ..tensor import Tensor, is_scalar
 from .elementwise import F
 from .reduce import normalized
@@ -99,7 +99,7 @@ GATHER = define(
     vjp={"x": lambda g, indices, x_shape: apply(SCATTER_ADD, g, indices, shape=x_shape)},
     linear=[("x",)], analytic=True, onnx="Gather",
     doc="y[i] = x[indices[i]]: entries of the first axis by indices of any shape")
-SCATTER_ADD = define(
+SCATTER_ADD: Op = define(
     "scatter_add", infer=_rows_grad_infer, kernel="embedding_grad", prepare=_rows_grad_prepare,
     check=lambda g, indices, shape: bounded("scatter_add", indices, 0, shape[0], "axis 0"),
     vjp={"g": lambda u, indices: apply(GATHER, u, indices)},
@@ -298,7 +298,7 @@ def _put_values(g: Tensor, indices: Tensor, axis: int) -> Tensor:
     return F["where"](kept, take_along_axis(g, indices, axis), 0.0)
 
 
-PUT = define(
+PUT: Op = define(
     "put_along_axis", infer=_put_infer, definition=_put, strided=True,
     check=lambda x, indices, values, axis: bounded(
         "put_along_axis", indices, 0, x.shape[axis], f"axis {axis}"),

@@ -88,9 +88,8 @@ def _updated(symbol: str, function: Callable[[Any, Any], Tensor]) -> Callable[..
     return update
 
 
-for _name, _symbol, _function in (("__iadd__", "+=", "add"), ("__isub__", "-=", "subtract"),
-                                  ("__imul__", "*=", "multiply"),
-                                  ("__itruediv__", "/=", "divide")):
-    setattr(Tensor, _name, _updated(_symbol, F[_function]))
-Tensor.copy_ = copy_  # type: ignore[attr-defined]
-Tensor.__setitem__ = setitem  # type: ignore[attr-defined]
+WRITERS = {"copy_": copy_, "__setitem__": setitem, "__iadd__": _updated("+=", F["add"]),
+           "__isub__": _updated("-=", F["subtract"]), "__imul__": _updated("*=", F["multiply"]),
+           "__itruediv__": _updated("/=", F["divide"])}
+for _name, _writer in WRITERS.items():
+    setattr(Tensor, _name, _writer)

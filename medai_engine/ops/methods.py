@@ -54,11 +54,8 @@ METHODS: dict[str, Any] = {
     "nonzero": sorting.nonzero, "searchsorted": sorting.searchsorted, "dot": contraction.dot,
 }
 
-for _name, _function in METHODS.items():
-    setattr(Tensor, _name, _function)
-Tensor.T = property(_transpose, doc="The array with its axes reversed.")  # type: ignore[attr-defined]
-Tensor.mT = property(arrange.matrix_transpose,  # type: ignore[attr-defined]
-                     doc="The matrices transposed.")
+PROPERTIES = {"T": property(_transpose, doc="The array with its axes reversed."),
+              "mT": property(arrange.matrix_transpose, doc="The matrices transposed.")}
 
 # ---- Python's protocols -----------------------------------------------------------------------
 
@@ -67,16 +64,12 @@ def _iterate(x: Tensor) -> Iterator[Tensor]:
     if x.ndim == 0:
         raise ShapeError(say("iteration", "at least one axis", "a 0-d tensor",
                              "Use .item() for its number"))
-    return (x[i] for i in range(len(x)))  # type: ignore[index]
+    return (shape.getitem(x, i) for i in range(len(x)))
 
 
 def _contains(x: Tensor, value: Any) -> bool:
     return bool(statistics.any(F["equal"](x, value)))
 
-
-Tensor.__iter__ = _iterate  # type: ignore[attr-defined]
-Tensor.__contains__ = _contains  # type: ignore[attr-defined]
-Tensor.__pos__ = lambda self: self  # type: ignore[attr-defined]
 
 # ---- NumPy's protocols ------------------------------------------------------------------------
 
@@ -129,7 +122,9 @@ def _namespace(self: Tensor, *, api_version: str | None = None) -> Any:
 
     return medai_engine
 
+PROTOCOLS = {"__iter__": _iterate, "__contains__": _contains, "__pos__": lambda self: self,
+             "__array_ufunc__": _ufunc, "__array_function__": _array_function,
+             "__array_namespace__": _namespace}
 
-Tensor.__array_ufunc__ = _ufunc  # type: ignore[attr-defined]
-Tensor.__array_function__ = _array_function  # type: ignore[attr-defined]
-Tensor.__array_namespace__ = _namespace  # type: ignore[attr-defined]
+for _name, _value in {**METHODS, **PROPERTIES, **PROTOCOLS}.items():
+    setattr(Tensor, _name, _value)

@@ -129,7 +129,7 @@ def normal(shape: Any = (), loc: Any = 0.0, scale: Any = 1.0, *, dtype: Any = No
     if is_scalar(loc) and is_scalar(scale):
         return _draw(NORMAL, shape, rng, wanted == FLOATS[1], dtype=wanted, loc=float(loc),
                      scale=float(scale))
-    return normal(shape, dtype=dtype, rng=rng) * scale + loc  # type: ignore[operator]
+    return normal(shape, dtype=dtype, rng=rng) * scale + loc
 
 
 def integers(low: int, high: int | None = None, shape: Any = (), *,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DTypeError, ParameterError, ShapeError, say
-from ..op import FLOATS, apply, as_array, define
+from ..op import FLOATS, Op, apply, as_array, define
 from ..tensor import Tensor
 from .elementwise import F
 from .reduce import folded, normalized
@@ -66,7 +66,7 @@ def _astype_infer(x: np.ndarray, *, dtype: Any, source: Any) -> tuple[tuple[int,
     return x.shape, dtype
 
 
-ASTYPE = define("astype", infer=_astype_infer, definition=_move, strided=True, linear=[("x",)],
+ASTYPE: Op = define("astype", infer=_astype_infer, definition=_move, strided=True, linear=[("x",)],
                 vjp={"x": lambda g, dtype, source: apply(
                     ASTYPE, g, dtype=source, source=dtype)}, onnx="Cast",
                 doc="y = x converted to dtype; gradients are converted back")
@@ -199,7 +199,7 @@ def _sum_to_prepare(arrays: list[np.ndarray], outs: list[np.ndarray],
     return x, outs[0].reshape(x.shape[0], x.shape[2]), 1.0
 
 
-SUM_TO = define("sum_to", infer=_sum_to_infer, kernel="sum", prepare=_sum_to_prepare,
+SUM_TO: Op = define("sum_to", infer=_sum_to_infer, kernel="sum", prepare=_sum_to_prepare,
                 vjp={"x": lambda g, x_shape: broadcast_to(g, x_shape)}, linear=[("x",)],
                 work=lambda arrays, outs, params: (
                     0, max(0, arrays[0].size - math.prod(outs[0][0]))),
@@ -284,7 +284,7 @@ SLICE = define("slice", infer=_slice_infer, view=True, definition=_slice,
                vjp={"x": lambda g, x_shape, index: apply(UNSLICE, g, shape=x_shape, index=index)},
                linear=[("x",)], analytic=True, onnx="Slice",
                doc="y = x[index] for slices, integers, None and ...: a view")
-UNSLICE = define("unslice", infer=_unslice_infer, definition=_unslice, strided=True,
+UNSLICE: Op = define("unslice", infer=_unslice_infer, definition=_unslice, strided=True,
                  vjp={"g": lambda u, index: apply(SLICE, u, index=index)}, linear=[("g",)],
                  analytic=True, onnx="none: a gradient",
                  doc="y = zeros of a shape with y[index] = g: the adjoint of slice")

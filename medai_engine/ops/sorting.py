@@ -97,7 +97,7 @@ def _search_infer(x: np.ndarray, v: np.ndarray, *, side: str) -> tuple[tuple[int
 
 
 def _search(x: np.ndarray, v: np.ndarray, y: np.ndarray, side: str) -> None:
-    y[...] = np.searchsorted(x, v, side)
+    y[...] = np.searchsorted(x, v, side)  # type: ignore[call-overload]
 
 
 SEARCHSORTED = define("searchsorted", infer=_search_infer, definition=_search, strided=True,
@@ -139,11 +139,12 @@ def unique(x: Any, *, return_index: bool = False, return_inverse: bool = False,
         each element's value (the shape of x), and how often each occurs.
     """
     array = as_tensor(x).numpy()
-    found = np.unique(array, return_index=return_index, return_inverse=return_inverse,
-                      return_counts=return_counts)
+    options: dict[str, Any] = {"return_index": return_index, "return_inverse": return_inverse,
+                               "return_counts": return_counts}
+    found = np.unique(array, **options)
     if not isinstance(found, tuple):
         return Tensor(found)
-    shapes = [(-1,)] * len(found)
+    shapes: list[tuple[int, ...]] = [(-1,)] * len(found)
     if return_inverse:
         shapes[1 + return_index] = array.shape
     return tuple(reshape(Tensor(part), shape)
