@@ -247,38 +247,39 @@ class Optimizer:
                     parts.setdefault((p.data.dtype, names), []).append(p)
             for key, params in parts.items():
                 found.setdefault(key, []).append((group, params))
-        tables = [self._table(names, parts) for (_, names), parts in found.items()]
-        self._tables = tables
+        made = [self._table(names, parts) for (_, names), parts in found.items()]
+        # everything is validated: now, and not before, something changes
+        self._tables = []
+        for table, spans, states in made:
+            for i, (p, state) in enumerate(zip(table.params, states, strict=True)):
+                self.state[p] = state
+                for c, name in enumerate(self.columns):
+                    if spans[0].values[c] is None:  # a count lives in the table from now on
+                        table.hyper[i, c] = state[name]
+                        state[name] = table.hyper[i, c: c + 1].reshape(())
+            steps = table.hyper[:, self.columns.index("step")] if "step" in self.columns else None
+            self._tables.append((table, spans, steps))
 
-    def _table(self, names: tuple[str, ...],
-               parts: list[tuple[Group, list[Tensor]]]) -> tuple[Segments, list[Span], Any]:
+    def _table(self, names: tuple[str, ...], parts: list[tuple[Group, list[Tensor]]]
+               ) -> tuple[Segments, list[Span], list[dict[str, Any]]]:
+        """Return a table, the spans of its groups, and the state of each of its parameters."""
         params = [p for _, members in parts for p in members]
         hyper = np.zeros((len(params), len(self.columns)))
-        spans = []
-        start = 0
+        spans, states = [], []
         for group, members in parts:
-            span = Span(group, names, slice(start, start + len(members)))
+            span = Span(group, names, slice(len(states), len(states) + len(members)))
             fill(hyper, span, self.row(group))
             spans.append(span)
-            start += len(members)
             for p in members:
                 state, fresh = self.state.get(p), self.init_state(p, group)
                 if state is None or state.keys() != fresh.keys():
-                    state = self.state[p] = fresh  # other options need other states: begin anew
-                for name in names:
-                    if state[name].data.dtype != p.data.dtype:  # the module's dtype was changed
-                        state[name] = Tensor(state[name].data.astype(p.data.dtype))
-        counts = [(c, name) for c, name in enumerate(self.columns)
-                  if spans[0].values[c] is None]
+                    state = fresh  # other options need other states: begin anew
+                states.append({name: Tensor(value.data.astype(p.data.dtype)) if isinstance(
+                    value, Tensor) and value.data.dtype != p.data.dtype else value
+                    for name, value in state.items()})  # the module's dtype may have changed
         table = Segments(self.rule, params, {
-            name: [self.state[p][name] for p in params] for name in names}, hyper)
-        for c, name in counts:
-            for i, p in enumerate(params):
-                hyper[i, c] = self.state[p][name]
-                # the count lives in the table from now on
-                self.state[p][name] = hyper[i, c: c + 1].reshape(())
-        steps = hyper[:, self.columns.index("step")] if "step" in self.columns else None
-        return table, spans, steps
+            name: [state[name] for state in states] for name in names}, hyper)
+        return table, spans, states
 
     # saving
 

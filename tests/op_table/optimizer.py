@@ -38,7 +38,8 @@ CASES: dict[str, list[tuple[int, list[dict[str, float]]]]] = {
                      (3, [{"momentum": 0.5}, {}])],
     "adagrad_step": [(1, [FIRST, {"weight_decay": 0.1}]),
                      (1, [{"lr_decay": 0.2}, {"maximize": 1}])],
-    "adadelta_step": [(2, [{"lr": 1.0}, {"weight_decay": 0.1}]), (2, [{"rho": 0.5}, {"maximize": 1}])],
+    "adadelta_step": [(2, [{"lr": 1.0}, {"weight_decay": 0.1}]),
+                      (2, [{"rho": 0.5}, {"maximize": 1}])],
     "adamax_step": [(2, [FIRST, {"weight_decay": 0.1}]), (2, [{"beta2": 0.5}, {"maximize": 1}])],
     "lion_step": [(1, [{}, {"weight_decay": 0.1}]), (1, [{"beta1": 0.5}, {"maximize": 1}])],
 }
@@ -55,7 +56,7 @@ def draw(r: Draw, name: str, states: Sequence[str], rows: list[dict[str, float]]
     params = [r.away([0.0], -2, 2, *shape) for shape in shapes]
     signs = [np.sign(p) * (-1 if changes.get("maximize") else 1)
              for p, changes in zip(params, rows, strict=True)]
-    arrays = [*params, *(s * r.uniform(0.1, 1, *p.shape) for s, p in zip(signs, params, strict=True))]
+    arrays = [*params, *(sign * r.uniform(0.1, 1, *sign.shape) for sign in signs)]
     for state in states:
         for p in params:
             if state in ("exp_avg", "grad_avg", "momentum_buffer"):
@@ -135,7 +136,8 @@ row("ema_step", lambda r: [_averages(r, 0.9, (2, 3), (5,)), _averages(r, 0.25, (
     bad=[bad(ParameterError, "decay from 0 to 1, got 1.5", r0(3), r0(3), decay=1.5),
          bad(ShapeError, "parameter 0 of shape", r0(3), r0(4), decay=0.5),
          bad(ParameterError, "lists of equal length", r0(3), r0(3), r0(3), decay=0.5)])
-row("segments_scale", lambda r: [segments(r, (2, 3), (5,), factor=0.3), segments(r, (), factor=-2.0),
+row("segments_scale", lambda r: [segments(r, (2, 3), (5,), factor=0.3),
+                                 segments(r, (), factor=-2.0),
                                  segments(r, (0, 3), (1,), factor=0.0)],
     large=lambda r: segments(r, (101, 301), (7919,), factor=0.7),
     oracles={"numpy": lambda *a, factor: [x * factor for x in a]},
