@@ -62,6 +62,7 @@ cdef enum:
     WINDOW_PIECES = 16          # of K
     ALONE = 1 << 19             # multiply-adds under which a product stays on its thread
     WITH_GIL = 1 << 14          # ... and under which the GIL is not worth releasing
+    DOT_FROM = 128              # of K: below, adding up the lanes costs more than the tile's idle ones
     CHUNKS = 16                 # aimed at: a descheduled thread holds back 1/16
     GROUP = 4                   # panels or tiles packed together: lines read whole, few pages
     PAD = 16                    # elements between copied rows, so that they differ in cache set
@@ -330,7 +331,7 @@ cdef void product(bint is_double, Py_ssize_t batch, Py_ssize_t M, Py_ssize_t N, 
     p.size = 8 if is_double else 4
     p.K, p.batch, p.c, p.c_item, p.bias = K, batch, c, M * N, bias
     vw = p.kernels.nr // 2
-    cdef bint dots = (M <= 4 or N <= 4) and (aks == 1 or K == 1) and (bks == 1 or K == 1)
+    cdef bint dots = K >= DOT_FROM and (M <= 4 or N <= 4) and aks == 1 and bks == 1
     if dots:
         swap = M < N        # dot takes many rows and few columns
     else:
