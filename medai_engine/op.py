@@ -133,11 +133,8 @@ class Op:
             self.definition = definition
         else:
             self.definition = kernels.lookup(str(kernel), "reference")
-        try:  # DEV
-            self.compiled = (kernels.lookup(kernel, "fast")
-                         if kernel and kernels.COMPILED else self.definition)
-        except (ImportError, AttributeError):  # DEV
-            self.compiled = self.definition
+        self.compiled = (kernels.lookup(kernel, "fast") if kernel and kernels.COMPILED
+                         else self.definition)
         self.vjp = vjp
         self.joint = callable(vjp)
         self.rules: dict[Any, Rule] = {}

@@ -159,12 +159,14 @@ def permute_dims(x: Any, axes: Sequence[int]) -> Tensor:
     return apply(PERMUTE, x, axes=ints("permute_dims", "axes", axes))
 
 
+def broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
+    """Tell whether an array of one shape can be repeated to the other."""
+    lead = len(large) - len(small)
+    return lead >= 0 and all(m in (1, n) for m, n in zip(small, large[lead:], strict=True))
+
+
 def _broadcast_infer(x: np.ndarray, *, shape: tuple[int, ...]) -> tuple[tuple[int, ...], Any]:
-    try:
-        fits = np.broadcast_shapes(x.shape, shape) == shape
-    except ValueError:
-        fits = False
-    if not fits:
+    if not broadcasts(x.shape, shape):
         raise ShapeError(say("broadcast_to", f"a shape that {x.shape} broadcasts to", str(shape),
                              "Sizes must be equal or 1, aligned at the last axis"))
     return shape, x.dtype
@@ -189,7 +191,9 @@ def _sum_to_axes(x: np.ndarray, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _sum_to_infer(x: np.ndarray, *, shape: tuple[int, ...]) -> tuple[tuple[int, ...], Any]:
-    _broadcast_infer(np.broadcast_to(x.dtype.type(0), shape), shape=x.shape)
+    if not broadcasts(shape, x.shape):
+        raise ShapeError(say("sum_to", f"a shape that broadcasts to {x.shape}", str(shape),
+                             "Sizes must be equal or 1, aligned at the last axis"))
     return shape, x.dtype
 
 
