@@ -25,6 +25,8 @@ from .custom import kernel, op
 from .errors import (DataError, DTypeError, GraphError, MedaiError, MissingExtraError,
                      ParameterError, ShapeError)
 from . import functional, nn, optim
+from . import data, inspect, io, training
+from .io import load
 from .kernels import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"

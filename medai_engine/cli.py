@@ -1,0 +1,214 @@
+"""The ``medai`` command: train, predict, doctor.
+
+Results go to standard output, progress and notes to standard error. Exit codes: 0 done, 2 the
+command or the data are wrong (one line says what), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import MedaiError, ParameterError, say
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        if options.threads is not None:
+            from .kernels import set_num_threads
+
+            set_num_threads(options.threads)
+        return options.run(options)
+    except KeyboardInterrupt:
+        print("medai: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output left, as `head` does
+        sys.stderr.close()
+        return 0
+    except (MedaiError, OSError, ValueError) as error:
+        if options.debug:
+            raise
+        note = "" if isinstance(error, (MedaiError, OSError)) else " (--debug shows where)"
+        print(f"medai: {' '.join(str(error).split())}{note}", file=sys.stderr)
+        return 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's grammar."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--threads", type=positive, metavar="N",
+                        help="threads to compute with; results are the same for any number")
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+    top = argparse.ArgumentParser(prog="medai", description="Medical AI on a CPU.",
+                                  epilog="First steps: medai train risk")
+    top.set_defaults(run=helper(top), threads=None, debug=False)
+    commands = top.add_subparsers(title="commands", metavar="COMMAND")
+
+    train = commands.add_parser("train", help="train a system on the bundled or your own data",
+                                description="Train a system.")
+    train.set_defaults(run=helper(train))
+    systems = train.add_subparsers(title="systems", metavar="SYSTEM")
+    add_risk(systems, common)
+
+    predict = commands.add_parser("predict", parents=[common],
+                                  help="use a trained system on new patients",
+                                  description="Predict with a run folder of medai train.")
+    predict.add_argument("folder", metavar="RUN", help="the run folder")
+    predict.add_argument("--data", required=True, metavar="FILE.csv", help="the new patients")
+    predict.add_argument("--out", metavar="FILE.csv", help="where to write; else standard output")
+    predict.set_defaults(run=run_predict)
+
+    check = commands.add_parser("doctor", parents=[common],
+                                help="say what this installation runs on, and how fast it can be",
+                                description="Report version, processor, kernels and measured "
+                                "peaks.")
+    check.set_defaults(run=run_doctor)
+    return top
+
+
+def helper(grammar: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
+    """Return what runs when a command is not complete: its help."""
+    def show(_: argparse.Namespace) -> int:
+        grammar.print_help()
+        return 0
+    return show
+
+
+def add_risk(systems: Any, common: argparse.ArgumentParser) -> None:
+    """Add the grammar of ``medai train risk``."""
+    # options that are not given are absent, so that --resume can tell
+    risk = systems.add_parser(
+        "risk", parents=[common], argument_default=argparse.SUPPRESS,
+        help="risk of a binary outcome from measurements",
+        description="Train the risk of a binary outcome from measurements; text columns become "
+        "one 0/1 column per category. Without --data: breast-cancer measurements of 569 patients.")
+    data = risk.add_argument_group("data")
+    data.add_argument("--data", metavar="FILE.csv", help="patients, one row each, with a header")
+    data.add_argument("--target", metavar="COLUMN", help="the outcome's column")
+    data.add_argument("--positive", metavar="VALUE", help="the outcome whose risk is predicted")
+    data.add_argument("--group", metavar="COLUMN",
+                      help="names the patient where one has several rows; never split")
+    data.add_argument("--impute", choices=["median"],
+                      help="replace missing numbers; without it they are refused")
+    model = risk.add_argument_group("model and training")
+    model.add_argument("--model", choices=["logistic", "mlp"],
+                       help="logistic regression (default), or a network of 16 hidden units")
+    model.add_argument("--epochs", type=positive, metavar="N", help="at most (early stopping)")
+    model.add_argument("--batch-size", type=size, metavar="N",
+                       help="patients per step (default 32); 0 takes all in one")
+    model.add_argument("--lr", type=float, metavar="X", help="learning rate")
+    model.add_argument("--optimizer", choices=["adam", "sgd", "lbfgs"],
+                       help="adam (default), sgd, or lbfgs (second-order, all patients a step)")
+    model.add_argument("--seed", type=int, metavar="N",
+                       help="of the split, the first weights and the order (default 0)")
+    run = risk.add_argument_group("run")
+    run.add_argument("--out", metavar="FOLDER", help="the run folder (default runs/risk-N)")
+    run.add_argument("--resume", metavar="RUN", help="finish a run that was stopped")
+    risk.set_defaults(run=run_risk)
+
+
+def positive(text: str) -> int:
+    """Read a whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+def size(text: str) -> int:
+    """Read a whole number of at least 0."""
+    value = int(text)
+    if value < 0:
+        raise ValueError
+    return value
+
+
+positive.__name__, size.__name__ = "number of at least 1", "number of at least 0"
+
+
+def run_risk(options: argparse.Namespace) -> int:
+    """Train the risk system and say what came out."""
+    from .systems import Options, train_risk
+    from .systems.folder import report
+
+    given = {name: value for name, value in vars(options).items()
+             if name not in ("run", "threads", "debug")}
+    out, resume = given.pop("out", None), given.pop("resume", None)
+    if resume is not None:
+        others = sorted(set(given) - {"epochs"}) + ["out"] * (out is not None)
+        if others:
+            raise ParameterError(say("--resume", "the options of that run, and at most --epochs",
+                                     ", ".join(f"--{o.replace('_', '-')}" for o in others),
+                                     "Leave them out, or train anew without --resume"))
+    try:
+        risk = train_risk(Options(**given), out, resume, given.get("epochs"))
+    except KeyboardInterrupt:
+        print("\nmedai: interrupted before one epoch was done; nothing to keep", file=sys.stderr)
+        return 130
+    held = risk.scores
+    print(f"held out: {held['patients']} patients, {held['positive']} {risk.classes[1]}")
+    print(report(held, risk.classes))
+    for note in risk.notes:
+        print(f"note: {note}", file=sys.stderr)
+    folder = risk.folder
+    print(f"written: {', '.join(sorted(p.name for p in folder.iterdir() if p.is_file()))}"
+          f" in {folder}")
+    if risk.interrupted:
+        print(f"interrupted; the model is that of the best epoch so far. Go on with:\n"
+              f"  medai train risk --resume {folder}")
+    sample = folder / "held_out.csv"
+    print("next, on patients of your own (columns as in training; here those held out):"
+          if sample.is_file() else "next, on new patients (columns as in training):")
+    print(f"  medai predict {folder} --data {sample if sample.is_file() else 'more.csv'}")
+    return 130 if risk.interrupted else 0
+
+
+def run_predict(options: argparse.Namespace) -> int:
+    """Predict the rows of a file, and score them where the outcome is known."""
+    from .data import read_csv
+    from .io.files import write_atomically
+    from .systems import load_risk
+    from .systems.folder import csv_text, report, scores
+
+    risk = load_risk(options.folder)
+    table = read_csv(options.data)
+    p = risk.risk(table)
+    carried = [n for n in table.names if n not in risk.columns.names and n != risk.target]
+    if carried:
+        print(f"note: columns that training did not have are copied, not used: "
+              f"{', '.join(carried)}", file=sys.stderr)
+    text = csv_text(["line", *carried, "risk", "prediction"], [
+        (line, *("" if v is None else v for v in others), f"{q:.6g}", risk.classes[int(q > 0.5)])
+        for line, q, *others in zip(table.lines.tolist(), p.tolist(),
+                                    *(table[n].tolist() for n in carried), strict=True)])
+    if options.out is None:
+        sys.stdout.write(text)
+    else:
+        write_atomically(options.out, text.encode())
+        print(f"written: {len(p)} risks of {risk.classes[1]} in {Path(options.out)}")
+    if risk.target in table.names:
+        known = scores(risk.outcomes(table), p)
+        print(f"column {risk.target!r} is known: {known['patients']} patients, "
+              f"{known['positive']} {risk.classes[1]}\n{report(known, risk.classes)}",
+              file=sys.stderr)
+    return 0
+
+
+def run_doctor(options: argparse.Namespace) -> int:
+    """Report the installation."""
+    from .inspect import doctor
+
+    print(doctor())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""Batches: which samples come together, in which order, and how they are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError, ParameterError, ShapeError, say
+from ..tensor import Tensor
+
+__all__ = ["ArrayDataset", "DataLoader", "collate", "order"]
+
+
+def order(n: int, seed: int, epoch: int, shuffle: bool = True) -> np.ndarray:
+    """Return the order of ``n`` samples in an epoch: a function of (seed, epoch) alone.
+
+    Ranks of raw Philox words, whose stream NumPy guarantees for all versions (NEP 19), as it does
+    not for ``Generator.permutation``.
+    """
+    if not shuffle:
+        return np.arange(n)
+    words = np.random.Philox(key=np.array([seed & (2**64 - 1), epoch], np.uint64)).random_raw(n)
+    return np.argsort(words, kind="stable")
+
+
+class ArrayDataset:
+    """Arrays of equal length, sample by sample: ``dataset[i] = (x[i], y[i], ...)``.
+
+    Parameters
+    ----------
+    *arrays : array of shape (N, ...)
+        Anything that NumPy takes, or tensors.
+    """
+
+    def __init__(self, *arrays: Any):
+        if not arrays:
+            raise ParameterError(say("ArrayDataset", "one array or more", "none",
+                                     "Pass ArrayDataset(x, y)"))
+        self.arrays = tuple(a.data if isinstance(a, Tensor) else np.asarray(a) for a in arrays)
+        lengths = [a.shape[0] if a.ndim else 0 for a in self.arrays]
+        if len(set(lengths)) > 1 or any(a.ndim == 0 for a in self.arrays):
+            raise ShapeError(say(
+                "ArrayDataset", "arrays of one length along axis 0", lengths,
+                "Give every sample one row in each array",
+                {f"array {i}": a.shape for i, a in enumerate(self.arrays)}))
+
+    def __len__(self) -> int:
+        return len(self.arrays[0])
+
+    def __getitem__(self, index: Any) -> tuple[Any, ...]:
+        return tuple(a[index] for a in self.arrays)
+
+    def gather(self, indices: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return the rows of a batch from each array, in one copy."""
+        return tuple(a[indices] for a in self.arrays)
+
+
+def collate(samples: Sequence[Any]) -> Any:
+    """Stack samples (arrays, numbers, or tuples of them) along a new first axis."""
+    first = samples[0]
+    if isinstance(first, (tuple, list)):
+        return tuple(collate(column) for column in zip(*samples, strict=True))
+    parts = [s.data if isinstance(s, Tensor) else np.asarray(s) for s in samples]
+    shapes = {part.shape for part in parts}
+    if len(shapes) > 1:
+        raise ShapeError(say("DataLoader", "samples of one shape in a batch", sorted(shapes),
+                             "Resize or pad them, or pass collate="))
+    stacked = np.stack(parts)
+    # Python numbers: whole ones are labels, the others single precision
+    if isinstance(first, float):
+        return stacked.astype(np.float32)
+    return stacked
+
+
+class DataLoader:
+    """Batches of a dataset as tensors, in an order given by a seed.
+
+    The order of epoch ``e`` is a function of (seed, e) alone; ``state_dict`` holds the place in
+    it, so that a loop can go on in the middle of an epoch.
+
+    Parameters
+    ----------
+    dataset : sequence
+        Anything with ``len`` and ``[i]``. If it has ``gather(indices)`` (as ``ArrayDataset``), a
+        batch is taken by one call.
+    batch_size : int
+        Samples a batch; the last one may be smaller.
+    shuffle : bool
+        Another order in every epoch.
+    seed : int
+        Where the orders start.
+    collate : callable, optional
+        Turns a list of samples into the arrays of a batch. The default stacks.
+    drop_last : bool
+        Leave out a last batch that is not full.
+
+    Examples
+    --------
+    >>> from medai_engine import data
+    >>> loader = data.DataLoader(data.ArrayDataset([[1.0], [2.0], [3.0]], [0, 1, 1]), batch_size=2)
+    >>> [x.shape for x, y in loader]
+    [(2, 1), (1, 1)]
+    """
+
+    def __init__(self, dataset: Any, batch_size: int = 32, shuffle: bool = False, seed: int = 0,
+                 collate: Callable[[list[Any]], Any] | None = None, drop_last: bool = False):
+        if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+            raise ParameterError(say("DataLoader", "batch_size of at least 1", repr(batch_size),
+                                     "Use batch_size=32"))
+        if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+            raise ParameterError(say("DataLoader", "a dataset with len() and [i]",
+                                     type(dataset).__name__, "Wrap arrays in ArrayDataset(x, y)"))
+        if len(dataset) == 0:
+            raise DataError(say("DataLoader", "one sample or more", "an empty dataset",
+                                "Check the file or the filter that made it"))
+        self.dataset = dataset
+        self.batch_size = int(batch_size)
+        self.shuffle = shuffle
+        self.seed = seed
+        self.collate = collate
+        self.drop_last = drop_last
+        self.epoch = 0
+        self.position = 0  # batches of the epoch that were handed out
+        self._start = 0  # where the next loop begins: 0, or where a loaded state says
+        if len(self) == 0:
+            raise DataError(say("DataLoader", f"{batch_size} samples for a full batch",
+                                len(dataset), "Use a smaller batch_size or drop_last=False"))
+
+    def __len__(self) -> int:
+        full, rest = divmod(len(self.dataset), self.batch_size)
+        return full + bool(rest and not self.drop_last)
+
+    def indices(self) -> list[np.ndarray]:
+        """Return the samples' numbers in each batch of the current epoch."""
+        numbers = order(len(self.dataset), self.seed, self.epoch, self.shuffle)
+        return [numbers[i * self.batch_size:(i + 1) * self.batch_size] for i in range(len(self))]
+
+    def batch(self, indices: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return the arrays of a batch."""
+        if self.collate is None and hasattr(self.dataset, "gather"):
+            return self.dataset.gather(indices)
+        batch = (self.collate or collate)([self.dataset[int(i)] for i in indices])
+        return batch if isinstance(batch, tuple) else (batch,)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Go through the current epoch; when it is over, the next one is current.
+
+        A loop that was left begins its epoch again, except after ``load_state_dict``.
+        """
+        self.position, self._start = self._start, 0
+        for indices in self.indices()[self.position:]:
+            self.position += 1
+            tensors = tuple(b if isinstance(b, Tensor) else Tensor(np.asarray(b))
+                            for b in self.batch(indices))
+            yield tensors if len(tensors) > 1 else tensors[0]
+        self.epoch += 1
+        self.position = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the place: the epoch, and how many of its batches were handed out."""
+        return {"epoch": self.epoch, "position": self.position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go to a place that ``state_dict`` gave."""
+        self.epoch, self.position = int(state["epoch"]), int(state["position"])
+        self._start = self.position

@@ -1,0 +1,72 @@
+"""What this installation runs on, and how fast that can be."""
+
+from __future__ import annotations
+
+import platform
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from .. import kernels
+from ..mode import MODE
+
+__all__ = ["doctor"]
+
+EXTRAS = {"numba": ("numba", "the loops backend, @me.kernel"),
+          "data": ("sklearn", "datasets"), "plot": ("matplotlib", "plots")}
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(("model name", "Model")):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def ceilings() -> list[str]:
+    """Return lines with the measured peaks of arithmetic and of memory."""
+    if not kernels.COMPILED:
+        return ["peak         not measured: nothing is compiled here"]
+    from ..kernels.simd.ceilings import copy_bandwidth, peak_flops
+
+    most = kernels.get_num_threads()
+    lines = []
+    for threads in sorted({1, most}):
+        single, double = (peak_flops(t, threads) / 1e9 for t in ("float32", "float64"))
+        lines.append(f"peak         {single:6.0f} GFLOP/s float32, {double:6.0f} float64, "
+                     f"{copy_bandwidth(threads) / 1e9:5.1f} GB/s copied (read + written), "
+                     f"{threads} thread{'s' * (threads > 1)}")
+    return lines
+
+
+def doctor() -> str:
+    """Return version, processor, backends, kernels, threads and measured peaks as text."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        ours = version("medai-engine")
+    except PackageNotFoundError:
+        ours = "not installed, running from its source tree"
+    backends = ["reference"]
+    if find_spec("numba"):
+        backends.append("loops")
+    if kernels.COMPILED:
+        backends.append("fast")
+    lines = [
+        f"medai_engine {ours}",
+        f"python       {platform.python_version()}, NumPy {np.__version__}, "
+        f"{platform.system()} {platform.machine()}",
+        f"processor    {processor()}",
+        f"backends     {', '.join(backends)}; running: {MODE.get().backend}",
+        *(f"extra        {name}: {'installed' if find_spec(module) else 'not installed'} ({what})"
+          for name, (module, what) in EXTRAS.items()),
+        *ceilings(),
+        "kernels",
+        *(f"  {line}" for line in kernels.report().splitlines()),
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,125 @@
+"""Run folders: where they are made, what is scored, how tables are written."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError, ParameterError, say
+from ..io import read_json
+from ..io.files import write_atomically
+from ..training import metrics
+
+__all__ = ["csv_text", "new_folder", "read_config", "report", "scores", "write_rows"]
+
+
+def new_folder(out: str | Path | None, system: str) -> Path:
+    """Make the folder of a new run: the given one, or the next free ``runs/<system>-<n>``."""
+    if out is not None:
+        folder = Path(out)
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ParameterError(say("--out", "a new or empty folder", f"{folder} with files in it",
+                                     f"Choose another, or finish that run with --resume {folder}"))
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+    number = 1
+    while True:
+        folder = Path("runs") / f"{system}-{number}"
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            number += 1
+
+
+def read_config(folder: str | Path, system: str) -> dict[str, Any]:
+    """Read the config of a run folder, or say that it is none."""
+    path = Path(folder) / "config.json"
+    if not path.is_file():
+        raise DataError(say(str(folder), "a run folder with config.json", "none",
+                            f"Pass the folder that medai train {system} wrote"))
+    config = read_json(path)
+    if not isinstance(config, dict) or config.get("system") != system or (
+            config.get("format") != 1):
+        raise DataError(say(str(path), f"a run of system {system}, format 1", "something else",
+                            f"Pass a folder that medai train {system} wrote"))
+    return config
+
+
+def auc_interval(y: np.ndarray, p: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % confidence interval of the area under the ROC curve.
+
+    On the logit scale, so that it stays within 0 and 1, with DeLong's variance.
+
+    References
+    ----------
+    DeLong, DeLong & Clarke-Pearson 1988, Comparing the areas under two or more correlated
+    receiver operating characteristic curves.
+    """
+    sick, healthy = p[y == 1], p[y == 0]
+    ranks = np.sort(healthy)
+    # for each sick patient the share of healthy ones below (ties half), and the reverse
+    above = (np.searchsorted(ranks, sick, "left") + np.searchsorted(ranks, sick, "right")) / (
+        2 * len(healthy))
+    ranks = np.sort(sick)
+    below = 1 - (np.searchsorted(ranks, healthy, "left")
+                 + np.searchsorted(ranks, healthy, "right")) / (2 * len(sick))
+    auc = float(above.mean())
+    if min(len(sick), len(healthy)) < 2 or not 0 < auc < 1:
+        return (0.0, 1.0) if auc != 1 or min(len(sick), len(healthy)) < 2 else (
+            metrics.wilson(1.0, min(len(sick), len(healthy)))[0], 1.0)
+    deviation = math.sqrt(above.var(ddof=1) / len(sick) + below.var(ddof=1) / len(healthy))
+    middle, half = math.log(auc / (1 - auc)), 1.959963984540054 * deviation / (auc * (1 - auc))
+    return 1 / (1 + math.exp(half - middle)), 1 / (1 + math.exp(-half - middle))
+
+
+def scores(y: np.ndarray, p: np.ndarray) -> dict[str, Any]:
+    """Return what a clinic asks of risks p of outcomes y, decided at 0.5, with 95 % intervals."""
+    (tn, fp), (fn, tp) = metrics.confusion_matrix(y, p).tolist()
+    found: dict[str, Any] = {"patients": len(y), "positive": tp + fn,
+                             "confusion": {"tn": tn, "fp": fp, "fn": fn, "tp": tp},
+                             "accuracy": metrics.accuracy(y, p)}
+    interval = {"accuracy": metrics.wilson(found["accuracy"], len(y))}
+    if 0 < tp + fn < len(y):
+        found["auc"] = metrics.roc_auc(y, p)
+        interval["auc"] = auc_interval(y, p)
+    for name, part, rest in (("sensitivity", tp, fn), ("specificity", tn, fp)):
+        if part + rest:
+            found[name] = part / (part + rest)
+            interval[name] = metrics.wilson(found[name], part + rest)
+    return {**found, "brier": metrics.brier(y, p), "log_loss": metrics.log_loss(y, p),
+            "interval_95": {name: list(ends) for name, ends in interval.items()}}
+
+
+def report(found: dict[str, Any], classes: Sequence[str]) -> str:
+    """Return scores as lines for a terminal."""
+    title = {"accuracy": "accuracy", "auc": "AUC", "sensitivity": "sensitivity",
+             "specificity": "specificity"}
+    counts = found["confusion"]
+    about = {"sensitivity": f"{counts['tp']} of {counts['tp'] + counts['fn']} {classes[1]} found",
+             "specificity": f"{counts['tn']} of {counts['tn'] + counts['fp']} {classes[0]} cleared",
+             "accuracy": f"{counts['tp'] + counts['tn']} of {found['patients']} right"}
+    lines = [f"  {title[name]:12} {found[name]:.4f}  (95 %: {low:.3f} to {high:.3f})"
+             + (f"  {about[name]}" if name in about else "")
+             for name, (low, high) in found["interval_95"].items()]
+    return "\n".join([*lines, f"  {'Brier score':12} {found['brier']:.4f}"])
+
+
+def csv_text(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return a table as CSV."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def write_rows(path: str | Path, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table as a CSV file."""
+    write_atomically(path, csv_text(names, rows).encode())

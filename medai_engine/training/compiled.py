@@ -1,0 +1,263 @@
+"""What ``compile`` sets: optimiser, loss and metrics, from names or objects."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import functional, optim
+from ..errors import DataError, DTypeError, ParameterError, ShapeError, say
+from ..nn import Module
+from ..tensor import Tensor
+from .metrics import metric
+
+__all__ = ["Compiled", "Loss", "compiled_of"]
+
+
+class Kind(NamedTuple):
+    """How a loss reads the outputs of a model and its targets."""
+
+    function: str  # in functional
+    labels: bool = False  # targets are class numbers (or one probability per class)
+    link: str = ""  # outputs to probabilities: "softmax", "sigmoid", "exp", "" as they are
+
+
+LOSSES = {
+    "cross_entropy": Kind("cross_entropy", True, "softmax"),
+    "nll": Kind("nll_loss", True, "exp"),
+    "bce": Kind("binary_cross_entropy"),
+    "bce_with_logits": Kind("binary_cross_entropy_with_logits", link="sigmoid"),
+    "mse": Kind("mse_loss"),
+    "l1": Kind("l1_loss"),
+    "smooth_l1": Kind("smooth_l1_loss"),
+    "huber": Kind("huber_loss"),
+    "kl_div": Kind("kl_div"),
+}
+BY_NAME = {**LOSSES, **{kind.function: kind for kind in LOSSES.values()}}
+BY_MODULE = {"CrossEntropyLoss": "cross_entropy", "NLLLoss": "nll", "BCELoss": "bce",
+             "BCEWithLogitsLoss": "bce_with_logits", "MSELoss": "mse", "L1Loss": "l1",
+             "SmoothL1Loss": "smooth_l1", "HuberLoss": "huber", "KLDivLoss": "kl_div"}
+OPTIMIZERS = {name.lower(): name for name in (
+    "SGD", "Adam", "AdamW", "NAdam", "RAdam", "RMSprop", "Adagrad", "Adadelta", "Adamax", "Lion",
+    "LBFGS")}
+
+
+def unknown(what: str, given: Any, names: Sequence[str]) -> ParameterError:
+    """Return the error for a name that is none of the known ones, with the nearest."""
+    close = get_close_matches(str(given).lower(), names, 1)
+    return ParameterError(say(
+        "compile", f"{what} of {', '.join(names)}, or an object", repr(given),
+        f"Did you mean {close[0]!r}?" if close else "Use one of these names"))
+
+
+class Loss:
+    """A loss as fit uses it: on a batch, per sample where weights are given.
+
+    Parameters
+    ----------
+    given : str, Module or callable
+        A name of ``LOSSES`` or of a function in ``functional``, a loss module, or a function
+        ``f(outputs, targets)``.
+    """
+
+    def __init__(self, given: Any):
+        self.given = given
+        self.kind: Kind | None = None
+        if isinstance(given, str):
+            self.kind = BY_NAME.get(given)
+            if self.kind is None:
+                raise unknown("a loss", given, list(LOSSES))
+            self.call: Callable[..., Any] = getattr(functional, self.kind.function)
+        elif callable(given) and not inspect.isclass(given):
+            name = BY_MODULE.get(type(given).__name__) or getattr(given, "__name__", None)
+            self.kind = BY_NAME.get(str(name))
+            self.call = given
+        elif inspect.isclass(given) and issubclass(given, Module):
+            raise ParameterError(say("compile", "a loss", f"the class {given.__name__}",
+                                     f"Make one: loss={given.__name__}()"))
+        else:
+            raise unknown("a loss", given, list(LOSSES))
+
+    @property
+    def labels(self) -> bool:
+        """Whether targets are class numbers."""
+        return self.kind is not None and self.kind.labels
+
+    def targets(self, output: Tensor, y: Tensor) -> Tensor:
+        """Return the targets in the shape and dtype that the loss wants for these outputs."""
+        if self.kind is None:
+            return y
+        if self.labels:
+            if y.ndim == output.ndim and y.shape[-1] == 1 and y.dtype.kind in "iub":
+                y = Tensor(y.data[..., 0])  # a column of class numbers
+            if y.dtype.kind == "b":
+                y = Tensor(y.data.astype(np.int64))
+            self._check_labels(output, y)
+            return y
+        if output.ndim == y.ndim + 1 and output.shape[-1] == 1:
+            y = Tensor(y.data[..., None])
+        elif y.ndim == output.ndim + 1 and y.shape[-1] == 1:
+            y = Tensor(y.data[..., 0])
+        if y.shape != output.shape:
+            raise ShapeError(say(self.kind.function, "targets of the outputs' shape", y.shape,
+                                 f"Give the model {y.shape[-1] if y.ndim > 1 else 1} outputs, "
+                                 "or reshape the targets",
+                                 {"outputs": output.shape, "targets": y.shape}))
+        return y if y.dtype == output.dtype else Tensor(y.data.astype(output.dtype))
+
+    def _check_labels(self, output: Tensor, y: Tensor) -> None:
+        shapes = {"logits": output.shape, "labels": y.shape}
+        name = self.kind.function  # type: ignore[union-attr]
+        if y.shape == output.shape:
+            if y.dtype.kind != "f":
+                raise DTypeError(say(
+                    name, "class numbers of shape (N,), or probabilities as floats",
+                    f"{y.dtype} of the logits' shape (one-hot?)",
+                    "Use y.argmax(axis=-1)", shapes))
+            return
+        if y.shape != output.shape[:-1]:
+            raise ShapeError(say(name, f"labels of shape {output.shape[:-1]}", y.shape,
+                                 "Give each sample one class number", shapes))
+        if y.dtype.kind not in "iu":
+            raise DTypeError(say(name, "whole class numbers", y.dtype,
+                                 "Convert with y.astype(np.int64)", shapes))
+
+    def check_range(self, output: Tensor, y: np.ndarray) -> None:
+        """Refuse class numbers that the model has no output for, with their row."""
+        if not self.labels or y.dtype.kind not in "iu" or not y.size:
+            return
+        ignored = getattr(self.given, "ignore_index", -100)
+        count = output.shape[-1]
+        wrong = ((y < 0) | (y >= count)) & (y != ignored)
+        if wrong.any():
+            place = tuple(int(i) for i in np.argwhere(wrong)[0])
+            where = f"sample {place[0]}" + (f", position {place[1:]}" if len(place) > 1 else "")
+            raise DataError(say(
+                "fit", f"class numbers from 0 to {count - 1}", f"{y[place]} at {where}",
+                f"Number the classes from 0, or give the model {int(y.max()) + 1} outputs"
+                if y[place] >= count else "Number the classes from 0"))
+
+    def __call__(self, output: Tensor, y: Tensor, weight: np.ndarray | None = None) -> Any:
+        """Return the mean loss of a batch; with weights the weighted mean sum(w l) / sum(w)."""
+        y = self.targets(output, y)
+        if weight is None:
+            loss = self.call(output, y)
+            if not isinstance(loss, Tensor) or loss.size != 1:
+                got = f"shape {loss.shape}" if isinstance(loss, Tensor) else type(loss).__name__
+                raise ShapeError(say("loss", "one number as a tensor", got,
+                                     "Reduce it with .mean()"))
+            return loss
+        losses = self.per_sample(output, y)
+        total = float(weight.sum())
+        share = (weight / total if total > 0 else weight).astype(losses.dtype)
+        return (losses * Tensor(share)).sum()
+
+    def per_sample(self, output: Tensor, y: Tensor) -> Any:
+        """Return the losses of the samples, shape (N,)."""
+        if isinstance(self.given, Module):
+            call: Any = copy.copy(self.given)
+            call.reduction = "none"
+            losses = call(output, y)
+        elif self.kind is not None:
+            losses = self.call(output, y, reduction="none")
+        else:
+            losses = self.call(output, y)
+        n = output.shape[0]
+        if losses.ndim == 0 or losses.shape[0] != n:
+            raise ShapeError(say("loss", f"one loss per sample ({n}) for weights", losses.shape,
+                                 "Use a loss by name, or one that returns losses of shape (N,)"))
+        return losses if losses.ndim == 1 else losses.reshape((n, -1)).mean(axis=1)
+
+    def probabilities(self, output: np.ndarray) -> np.ndarray:
+        """Return what metrics score: logits as probabilities (in float64), the rest as it is."""
+        link = self.kind.link if self.kind is not None else ""
+        if not link:
+            return output
+        z = output.astype(np.float64)
+        if link == "sigmoid":
+            small = np.exp(-np.abs(z))  # never overflows
+            return np.where(z >= 0, 1.0, small) / (1.0 + small)
+        if link == "softmax":
+            z = z - z.max(axis=-1, keepdims=True)
+        e = np.exp(z)
+        return e / e.sum(axis=-1, keepdims=True) if link == "softmax" else e
+
+
+class Compiled:
+    """Optimiser, loss and metrics of a module.
+
+    An optimiser given by name is made when fitting starts, because a layer may still have to see
+    its first batch to know its size.
+    """
+
+    def __init__(self, optimizer: Any, loss: Any, metrics: Sequence[Any]):
+        if isinstance(optimizer, str):
+            if optimizer.lower() not in OPTIMIZERS:
+                raise unknown("an optimizer", optimizer, list(OPTIMIZERS))
+        elif inspect.isclass(optimizer) or not hasattr(optimizer, "step"):
+            raise unknown("an optimizer", getattr(optimizer, "__name__", optimizer),
+                          list(OPTIMIZERS))
+        self.given = optimizer
+        self.optimizer = None if isinstance(optimizer, str) else optimizer
+        self.loss = Loss(loss)
+        given = [metrics] if isinstance(metrics, str) or callable(metrics) else list(metrics)
+        self.metrics = dict(metric(m) for m in given)
+        self.history: Any = None  # of the last run
+
+    def ready_optimizer(self, model: Module) -> Any:
+        """Return the optimiser, made over the model's parameters if it was a name."""
+        if self.optimizer is None:
+            kind = getattr(optim, OPTIMIZERS[self.given.lower()])
+            self.optimizer = kind(model.parameters())
+        return self.optimizer
+
+    def settings(self) -> dict[str, Any]:
+        """Return what can be said in JSON: the names that were given."""
+        loss = self.loss.given
+        return {
+            "optimizer": self.given if isinstance(self.given, str)
+            else type(self.given).__name__.lower(),
+            "loss": loss if isinstance(loss, str) else self.loss.kind and next(
+                name for name, kind in LOSSES.items() if kind is self.loss.kind),
+            "metrics": list(self.metrics),
+        }
+
+
+def compile_module(self: Module, optimizer: Any = "adam", loss: Any = "cross_entropy",
+                   metrics: Any = ()) -> Module:
+    """Choose how ``fit`` trains this module; returns the module.
+
+    Parameters
+    ----------
+    optimizer : str or optimiser
+        ``"adam"``, ``"sgd"``, ... (with its defaults), or an object over this module's parameters.
+    loss : str, module or callable
+        ``"cross_entropy"``, ``"bce_with_logits"``, ``"mse"``, ..., or ``f(outputs, targets)``.
+    metrics : list of str or callable
+        ``"accuracy"``, ``"auc"``, ..., or ``f(y, p)`` on labels and probabilities (see
+        ``training.metrics``).
+
+    Examples
+    --------
+    >>> import medai_engine as me
+    >>> model = me.nn.Linear(30, 2).compile("adam", "cross_entropy", ["accuracy"])
+    """
+    self.compiled = Compiled(optimizer, loss, metrics)  # type: ignore[attr-defined]
+    return self
+
+
+def compiled_of(module: Module, where: str) -> Compiled:
+    """Return what ``compile`` set, or say that it has to be called."""
+    found = getattr(module, "compiled", None)
+    if found is None:
+        raise ParameterError(say(where, "a compiled module", f"{type(module).__name__} without "
+                                 "compile", 'Call model.compile("adam", "cross_entropy") first'))
+    return found
+
+
+Module.compile = compile_module  # type: ignore[attr-defined]
