@@ -6,6 +6,7 @@ Bytes: each result is written once; dropout also reads x. About two vector opera
 draw runs at the speed of memory with AVX-512, below it with less. Source: see reference.py.
 """
 
+from libc.math cimport nextafter, nextafterf
 from libc.stdint cimport uint64_t
 from numpy cimport (
     NPY_DOUBLE,
@@ -16,8 +17,6 @@ from numpy cimport (
     import_array,
     ndarray,
 )
-
-import numpy as np
 
 from ..simd cimport isa
 from ..threads.pool cimport parallel_for
@@ -104,10 +103,12 @@ def random_bits(ndarray out, uint64_t seed, offset):
 
 def random_uniform(ndarray out, uint64_t seed, offset, double low, double high):
     cdef Job job
-    real = np.float64 if PyArray_TYPE(out) == NPY_DOUBLE else np.float32
     job.a = low
     job.b = high - low
-    job.c = np.nextafter(real(high), real(low))
+    if PyArray_TYPE(out) == NPY_DOUBLE:
+        job.c = nextafter(high, low)
+    else:
+        job.c = nextafterf(<float>high, <float>low)
     run(&job, UNIFORM, out, seed, offset)
 
 
