@@ -78,7 +78,8 @@ SOFTMAX = along_axis(
 SOFTMAX_GRAD = along_axis(
     "softmax_grad", ("g", "y"), {"g": lambda u, y, axis: apply(SOFTMAX_GRAD, u, y, axis=axis),
                                  "y": _softmax_grad_y},
-    lambda n: 4 * n - 1, "out = y (g - sum g y)", linear=[("g",)], onnx="none: a gradient")
+    lambda n: 4 * n - 1, "out = y (g - sum g y)", outputs=("out",), linear=[("g",)],
+    onnx="none: a gradient")
 LOG_SOFTMAX = along_axis(
     "log_softmax", ("x",), {"x": lambda g, y, axis: apply(LOG_SOFTMAX_GRAD, g, y, axis=axis)},
     lambda n: 5 * n - 1, "y = x - log sum e^x along the axis", onnx="LogSoftmax")
@@ -86,7 +87,8 @@ LOG_SOFTMAX_GRAD = along_axis(
     "log_softmax_grad", ("g", "y"),
     {"g": lambda u, y, axis: u - total(u * F["exp"](y), axis),
      "y": lambda u, g, y, axis: -(u * F["exp"](y) * total(g, axis))},
-    lambda n: 4 * n - 1, "out = g - e^y sum g", linear=[("g",)], onnx="none: a gradient")
+    lambda n: 4 * n - 1, "out = g - e^y sum g", outputs=("out",), linear=[("g",)],
+    onnx="none: a gradient")
 
 
 def softmax(x: Any, axis: int = -1) -> Tensor:

@@ -12,7 +12,7 @@ from medai_engine.errors import DataError, DTypeError, ParameterError, ShapeErro
 from . import Draw, Sample, bad, pin, r0, row, sample, torch
 
 # shape, axis: last, first, middle, negative, one entry, no row
-LINES = [((2, 3), 1), ((3, 4, 5), 0), ((3, 4, 5), -2), ((7,), -1), ((2, 1), 1), ((0, 3), 1)]
+LINES = [((2, 3), 1), ((3, 4, 5), 0), ((3, 4, 5), -2), ((7,), -1), ((1, 1), 1), ((0, 3), 1)]
 
 
 def lines(inputs: Callable[..., list[np.ndarray]]) -> Callable[[Draw], list[Sample]]:
@@ -123,9 +123,9 @@ row("softmax_cross_entropy", lambda r: [
          bad(ShapeError, r"labels of shape \(2,\), got \(5,\)", r0(2, 3), np.zeros(5, int),
              ignore=None),
          bad(DTypeError, "logits of float32", np.zeros((2, 3), int), r0(2), ignore=None)],
-    pins=[pin(([0.0, 2000.0], [1000.0, 1000.0]), [[1000.0, -1000.0]] * 2, np.array([0, 1]),
+    pins=[pin([[0.0, 2000.0], [1000.0, 1000.0]], [[1000.0, -1000.0]] * 2, np.array([0, 1]),
               ignore=None),
-          pin(([0.0], [np.inf]), [[np.inf, 0.0]], np.array([-1]), ignore=-1)])
+          pin([[0.0], [np.inf]], [[np.inf, 0.0]], np.array([-1]), ignore=-1)])
 
 
 def _grad_sample(r: Draw, shape: tuple[int, ...], ignore: int | None) -> Sample:
