@@ -21,14 +21,15 @@ W0, W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 B1, B5, B6, B8, B32 = np.uint64(1), np.uint64(5), np.uint64(6), np.uint64(8), np.uint64(32)
 
 
-def _split(seed, offset):
+def _origin(seed, offset):
     """Return seed, low and high half of the 128-bit offset as uint64."""
     return np.uint64(seed), np.uint64(offset & MASK64), np.uint64(offset >> 64 & MASK64)
 
 
 @kernel
-def _philox(seed, low, high, index):
-    """Return the four words of counter (low, high) + index."""
+def _philox(origin, index):
+    """Return the four words of the counter `index` places behind the draw's first."""
+    seed, low, high = origin
     first = low + np.uint64(index)
     second = high + np.uint64(first < low)
     a, b, c, d = first & MASK32, first >> B32, second & MASK32, second >> B32
@@ -52,18 +53,18 @@ def _unit53(first, second):
 
 
 @kernel
-def _bits(out, seed, low, high):
+def _bits(out, origin):
     for i in range(0, out.size, 4):
-        four = _philox(seed, low, high, i // 4)
+        four = _philox(origin, i // 4)
         for w in range(min(4, out.size - i)):
             out[i + w] = four[w]
 
 
 @kernel
-def _uniform(out, seed, low, high, start, width, below):
+def _uniform(out, origin, start, width, below):
     n = 4 if out.itemsize == 4 else 2
     for i in range(0, out.size, n):
-        a, b, c, d = _philox(seed, low, high, i // n)
+        a, b, c, d = _philox(origin, i // n)
         if n == 4:
             u = (_unit24(a), _unit24(b), _unit24(c), _unit24(d))
         else:
@@ -79,10 +80,10 @@ def _pair(s, t):
 
 
 @kernel
-def _normal(out, seed, low, high, mean, std):
+def _normal(out, origin, mean, std):
     n = 4 if out.itemsize == 4 else 2
     for i in range(0, out.size, n):
-        a, b, c, d = _philox(seed, low, high, i // n)
+        a, b, c, d = _philox(origin, i // n)
         if n == 4:
             s0 = np.float32(np.float32(a >> B1) + np.float32(1)) * np.float32(2.0**-31)
             s1 = np.float32(np.float32(c >> B1) + np.float32(1)) * np.float32(2.0**-31)
@@ -104,41 +105,41 @@ def _high_product(x, y):
 
 
 @kernel
-def _integers(out, seed, low, high, start, width):
+def _integers(out, origin, start, width):
     for i in range(0, out.size, 2):
-        a, b, c, d = _philox(seed, low, high, i // 2)
+        a, b, c, d = _philox(origin, i // 2)
         out[i] = np.int64(start + _high_product(a | (b << B32), width))
         if i + 1 < out.size:
             out[i + 1] = np.int64(start + _high_product(c | (d << B32), width))
 
 
 @kernel
-def _dropout(x, out, seed, low, high, p, scale):
+def _dropout(x, out, origin, p, scale):
     for i in range(0, x.size, 4):
-        four = _philox(seed, low, high, i // 4)
+        four = _philox(origin, i // 4)
         for w in range(min(4, x.size - i)):
             out[i + w] = x[i + w] * scale if _unit24(four[w]) >= p else 0.0
 
 
 def random_bits(out, seed, offset):
-    _bits(out.reshape(-1), *_split(seed, offset))
+    _bits(out.reshape(-1), _origin(seed, offset))
 
 
 def random_uniform(out, seed, offset, low, high):
     real = out.dtype.type
     below = np.nextafter(real(high), real(low))
-    _uniform(out.reshape(-1), *_split(seed, offset), real(low), real(high - low), below)
+    _uniform(out.reshape(-1), _origin(seed, offset), real(low), real(high - low), below)
 
 
 def random_normal(out, seed, offset, mean, std):
-    _normal(out.reshape(-1), *_split(seed, offset), float(mean), float(std))
+    _normal(out.reshape(-1), _origin(seed, offset), float(mean), float(std))
 
 
 def random_integers(out, seed, offset, low, high):
     start, width = np.uint64(low & MASK64), np.uint64(high - low)
-    _integers(out.reshape(-1), *_split(seed, offset), start, width)
+    _integers(out.reshape(-1), _origin(seed, offset), start, width)
 
 
 def dropout(x, out, seed, offset, p):
     scale = x.dtype.type(1.0 / (1.0 - p)) if p < 1 else x.dtype.type(0)
-    _dropout(x.reshape(-1), out.reshape(-1), *_split(seed, offset), float(p), scale)
+    _dropout(x.reshape(-1), out.reshape(-1), _origin(seed, offset), float(p), scale)
