@@ -225,7 +225,7 @@ def apply(op: Op, *inputs: Any, **params: Any) -> Any:
     """
     mode = MODE.get()
     tensors = promote(op, inputs) if op.elementwise else [
-        x if isinstance(x, Tensor) else Tensor(as_array(x)) for x in inputs]
+        x if isinstance(x, Tensor) else Tensor(as_array(x, op.name)) for x in inputs]
     given = tensors
     arrays = [t.data for t in tensors]
     specs = op.infer(*arrays, **params)
@@ -296,7 +296,7 @@ def attach(op: Op, edges: list[Any], tensors: Sequence[Tensor], results: Sequenc
             result.node = node if len(results) == 1 else Slot(node, i)
 
 
-def as_array(x: Any) -> np.ndarray:
+def as_array(x: Any, where: str = "tensor") -> np.ndarray:
     """Turn what a user passes into an array: numbers and lists become float32 (see rule 9)."""
     if isinstance(x, np.ndarray):
         return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
@@ -309,7 +309,7 @@ def as_array(x: Any) -> np.ndarray:
         return array
     if array.dtype.kind in "iuf":
         return array.astype(np.float32)
-    raise DTypeError(say("tensor", "numbers", f"{type(x).__name__} of dtype {array.dtype}",
+    raise DTypeError(say(where, "numbers", f"{type(x).__name__} of dtype {array.dtype}",
                          "Encode text and objects as numbers first"))
 
 
@@ -325,7 +325,8 @@ def promote(op: Op, inputs: Sequence[Any]) -> list[Tensor]:
         if all(isinstance(x, Tensor) and x.data.dtype is dtype for x in inputs):
             return list(inputs)
     strong = [x for x in inputs if not is_scalar(x)]
-    tensors = {id(x): x if isinstance(x, Tensor) else Tensor(as_array(x)) for x in strong}
+    tensors = {id(x): x if isinstance(x, Tensor) else Tensor(as_array(x, op.name))
+               for x in strong}
     dtypes = {t.data.dtype for t in tensors.values()}
     floats = [d for d in dtypes if d.kind == "f"]
     if len(floats) > 1:

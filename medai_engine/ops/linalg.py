@@ -46,8 +46,9 @@ def _matmul_infer(a: np.ndarray, b: np.ndarray, *, transpose_a: bool,
 
 def _matmul_prepare(arrays: list[np.ndarray], outs: list[np.ndarray],
                     params: dict[str, Any]) -> tuple[Any, ...]:
-    return (*[x[None] if x.ndim == 2 else x.reshape(-1, *x.shape[-2:]) for x in (*arrays, *outs)],
-            params["transpose_a"], params["transpose_b"])
+    # -1 would be ambiguous where a size is 0
+    return (*[x[None] if x.ndim == 2 else x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
+              for x in (*arrays, *outs)], params["transpose_a"], params["transpose_b"])
 
 
 def _matmul_work(arrays: Any, outs: Any, params: Any) -> tuple[int, int]:
@@ -59,7 +60,7 @@ def _product(a: Tensor, b: Tensor, transpose_a: bool, transpose_b: bool,
     """Return a b as the gradient of an operand of this shape (batches summed where it had none)."""
     if len(shape) == 2 and a.ndim > 2 and b.ndim > 2 and transpose_a and not transpose_b:
         # sum over the batch inside one product: (B M, K)^T (B M, N)
-        a, b = reshape(a, -1, a.shape[-1]), reshape(b, -1, b.shape[-1])
+        a, b = _rows(a), _rows(b)
     y = apply(MATMUL, a, b, transpose_a=transpose_a, transpose_b=transpose_b)
     return y if y.shape == shape else apply(SUM_TO, y, shape=shape)
 
@@ -103,11 +104,10 @@ def matmul(a: Any, b: Any) -> Tensor:
         raise ShapeError(say("matmul", "vectors or matrices", "a 0-d array",
                              "Use * to multiply by a number", {"a": a.shape, "b": b.shape}))
     row, column = a.ndim == 1, b.ndim == 1
-    left = reshape(a, 1, -1) if row else a
-    right = reshape(b, -1, 1) if column else b
+    left = reshape(a, 1, a.shape[0]) if row else a
+    right = reshape(b, b.shape[0], 1) if column else b
     if left.ndim > 2 and right.ndim == 2:
-        y = apply(MATMUL, reshape(left, -1, left.shape[-1]), right, transpose_a=False,
-                  transpose_b=False)
+        y = apply(MATMUL, _rows(left), right, transpose_a=False, transpose_b=False)
         y = reshape(y, *left.shape[:-1], y.shape[-1])
     else:
         if left.ndim > 2 and left.shape[:-2] != right.shape[:-2]:
@@ -150,11 +150,13 @@ def _linear_prepare(arrays: list[np.ndarray], outs: list[np.ndarray],
     x, weight, bias = arrays
     if x.ndim == 2:
         return x, weight, bias, outs[0]
-    return x.reshape(-1, x.shape[-1]), weight, bias, outs[0].reshape(-1, weight.shape[0])
+    rows = math.prod(x.shape[:-1])
+    return x.reshape(rows, x.shape[-1]), weight, bias, outs[0].reshape(rows, weight.shape[0])
 
 
 def _rows(t: Tensor) -> Tensor:
-    return t if t.data.ndim == 2 else reshape(t, -1, t.data.shape[-1])
+    shape = t.data.shape
+    return t if len(shape) == 2 else reshape(t, math.prod(shape[:-1]), shape[-1])
 
 
 LINEAR = define(
