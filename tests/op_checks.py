@@ -6,13 +6,17 @@ gradient rules.
 
 from __future__ import annotations
 
+import importlib.util
+import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
 from typing import Any
 
 import numpy as np
-from op_table import Row, Sample
+from op_cost import counting, wrap
+from op_table import EXECUTED, Row, Sample
 
 import medai_engine as me
 from medai_engine import kernels
@@ -31,6 +35,11 @@ try:
     import numba
 except ImportError:
     numba = None
+try:
+    from medai_engine.kernels.memory.allocator import set_poison as poison
+except ImportError:
+    def poison(on: bool) -> None:
+        """Do nothing: where nothing is compiled, memory comes from NumPy."""
 
 
 # ---- where things run -------------------------------------------------------------------------
@@ -44,15 +53,17 @@ def engines() -> list[str]:
 
 @contextmanager
 def engine(name: str) -> Iterator[None]:
-    """Run a block on one of ``engines()``."""
+    """Run a block on one of ``engines()``; every result starts as NaN."""
     text, _, isa = name.partition(" ")
     before = kernels.get_isa()
     if isa:
         kernels.set_isa(isa)
+    poison(True)
     try:
         with me.backend(text):
             yield
     finally:
+        poison(False)
         kernels.set_isa(before)
 
 
@@ -163,6 +174,50 @@ def check_infer(row: Row) -> None:
             continue
         # the definition itself, without a prepared out to hide its shape behind
         assert [(y.shape, y.dtype) for y in reference(op, sample)] == specs
+
+
+def check_pins(row: Row) -> None:
+    """Compare with results that are known exactly, and with the gradients of their sum."""
+    op = OPS[row.op]
+    for pin, dtype in product(row.pins, (np.float64, np.float32)):
+        sample = Sample(pin.inputs, pin.params).cast(dtype)
+        expected = pin.expected if isinstance(pin.expected, list) and len(op.outputs) > 1 \
+            else [pin.expected]
+        got = forward(op, sample)
+        for y, z in zip(got, expected, strict=True):
+            z = np.asarray(z)
+            fits = y.shape == z.shape and (
+                np.array_equal(y, z) if y.dtype.kind != "f" else np.allclose(
+                    y, z.astype(y.dtype), rtol=4 * np.finfo(y.dtype).eps, atol=0, equal_nan=True))
+            assert fits, f"{row.op}: {y} is not {z} for {sample.inputs} {dict(sample.params)}"
+        if pin.gradients is None:
+            continue
+        tensors = [Tensor(x).requires_grad_(x.dtype.kind == "f") for x in sample.inputs]
+        y = apply(op, *tensors, **sample.params)
+        found = gradients([y], [t for t in tensors if t.requires_grad],
+                          [Tensor(np.ones(y.shape, y.dtype))])
+        for g, h in zip(found, [h for h in pin.gradients if h is not None], strict=True):
+            assert np.allclose(g.data, h, rtol=1e-6, atol=0, equal_nan=True), \
+                f"{row.op}: gradient {g.data} is not {h} for {sample.inputs}"
+
+
+def check_oracles(row: Row) -> None:
+    """Compare the default backend with functions of other libraries; count what really ran."""
+    op = OPS[row.op]
+    for library, function in row.oracles.items():
+        if library != "numpy" and not importlib.util.find_spec(library):
+            continue
+        for drawn, dtype in product(row.draw(), (np.float64, np.float32)):
+            sample = drawn.cast(dtype)
+            exact = sample.cast(np.float64) if "precision" not in row.exempt else sample
+            if library == "torch":
+                torch = importlib.import_module("torch")
+                y = function(*(torch.from_numpy(x.copy()) for x in exact.inputs), **exact.params)
+            else:
+                y = function(*exact.inputs, **exact.params)
+            expected = [np.asarray(t) for t in (y if isinstance(y, (tuple, list)) else (y,))]
+            close(row, sample, forward(op, sample), expected, f"{library} {np.dtype(dtype)}")
+            EXECUTED[library] += 1
 
 
 # ---- 4, 5, 6: gradients -----------------------------------------------------------------------
@@ -407,3 +462,118 @@ def check_ownership(row: Row) -> None:
             for x in (*shared, *(h.data for h in gs[:n])):
                 assert not (g.size and np.may_share_memory(g.data, x)), \
                     f"{row.op}: a gradient shares memory"
+
+
+# ---- 9: bad inputs ----------------------------------------------------------------------------
+
+
+def check_bad(row: Row, monkeypatch: Any) -> None:
+    """Bad inputs raise their error before anything is computed; the message has all its parts."""
+    op = OPS[row.op]
+    assert row.bad or "bad" in row.exempt, f"{row.op}: no bad input in its row"
+
+    def computed(*_: Any) -> None:
+        raise AssertionError(f"{row.op}: a result was allocated before the error")
+
+    for fault in row.bad:
+        before = [np.array(x) for x in fault.inputs]
+        if "early" not in row.exempt:
+            monkeypatch.setattr(sys.modules["medai_engine.op"], "empty", computed)
+        try:
+            if fault.function is not None:
+                fault.function(*fault.inputs, **fault.params)
+            else:
+                apply(op, *fault.inputs, **fault.params)
+        except fault.error as error:
+            message = str(error)
+        else:
+            raise AssertionError(f"{row.op}: no {fault.error.__name__} for {fault.inputs}")
+        finally:
+            monkeypatch.undo()
+        assert re.match(r"[^:]+: expected .+, got .+\. .+\.$", message, re.DOTALL), message
+        assert re.search(fault.match, message, re.DOTALL), f"{fault.match!r} is not in {message!r}"
+        for x, y in zip(fault.inputs, before, strict=True):
+            assert np.array_equal(np.array(x), y), f"{row.op}: an input was written"
+
+
+# ---- 10, 11, 12: linearity, cost, threads -----------------------------------------------------
+
+
+def check_adjoint(row: Row) -> None:
+    """<A v, u> = <v, A^T u> for every group of inputs in which the op is linear.
+
+    A v comes from a forward call at v, A^T u from the gradient somewhere else: an op that is not
+    linear does not pass.
+    """
+    op = OPS[row.op]
+    for group, drawn in product(op.linear, row.draw()):
+        sample = drawn.cast(np.float64)
+        chosen = [i for i in wanted(op, sample)
+                  if op.inputs[min(i, len(op.inputs) - 1)] in group]
+        if not chosen or not floating(forward(op, sample)):
+            continue
+        rng = np.random.default_rng(3)
+        moved = list(sample.inputs)
+        for i in chosen:
+            moved[i] = weighted(rng, moved[i].shape)
+        _, us, gs = reverse(op, sample, chosen)
+        image = floating(forward(op, Sample(tuple(moved), sample.params)))
+        left = [u.data * y for u, y in zip(us, image, strict=True)]
+        right = [g.data * moved[i] for g, i in zip(gs, chosen, strict=True)]
+        scale = sum(float(np.abs(t).sum()) for t in (*left, *right))
+        difference = sum(float(t.sum()) for t in left) - sum(float(t.sum()) for t in right)
+        assert abs(difference) <= 1e-13 * scale, \
+            f"{row.op} is not linear in {group}, or its gradient is not the adjoint: {difference}"
+
+
+def check_cost(row: Row) -> None:
+    """Compare the cost record with what the definition does to counting arrays."""
+    op = OPS[row.op]
+    for drawn in row.draw():
+        sample = drawn.cast(np.float64)
+        arrays = [np.array(x) for x in sample.inputs]
+        if op.elementwise:
+            arrays = [np.array(x) for x in np.broadcast_arrays(*arrays)]
+        if any(x.ndim == 0 for x in arrays):
+            continue  # NumPy gives scalars, which do not count
+        params = dict(sample.params)
+        cost = op.cost(arrays, **params)
+        specs = [] if op.writes else specs_of(op, arrays, params)
+        moved = sum(x.nbytes for x in arrays), sum(
+            int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in specs)
+        if op.view:
+            assert cost == (0, 0, 0, 0), f"{row.op}: a view costs {cost}"
+            continue
+        if not op.writes:
+            assert cost[2:] == moved, f"{row.op}: bytes {cost[2:]}, not {moved}"
+        counted, tally = counting(arrays)
+        outs = [wrap(np.empty(shape, dtype), tally) for shape, dtype in specs]
+        op.definition(*(op.prepare(counted, outs, params) if op.prepare
+                        else (*counted, *outs, *[params[name] for name in op.params])))
+        if "cost" not in row.exempt:
+            assert cost[:2] == (tally["contraction"], tally["other"]), \
+                f"{row.op}: record says {cost[:2]}, counted {tally} for {params}"
+
+
+def check_threads(row: Row) -> None:
+    """Compare the bits of results and gradients for 1, 2, 3 and 8 threads."""
+    op = OPS[row.op]
+    if op.kernel is None or "threads" in row.exempt:
+        return
+    assert row.large is not None, f"{row.op}: no sample large enough to be cut into chunks"
+    before = me.get_num_threads()
+    try:
+        for dtype in (np.float32, np.float64):
+            sample = row.draw_large().cast(dtype)
+            which = wanted(op, sample)
+            results = []
+            for threads in (1, 2, 3, 8):
+                me.set_num_threads(threads)
+                found = forward(op, sample)
+                if which:
+                    found += [g.data for g in reverse(op, sample, which)[2]]
+                results.append([y.tobytes() for y in found])
+            assert all(r == results[0] for r in results), \
+                f"{row.op} {np.dtype(dtype)}: bits depend on the number of threads"
+    finally:
+        me.set_num_threads(before)

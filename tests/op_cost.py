@@ -2,8 +2,8 @@
 
 One operation is one element of one NumPy function: an arithmetic operation, a comparison, a
 logical connective or a call of a function such as exp. A reduction of n elements takes n - 1, a
-product of matrices 2 per multiply-add, kept apart as contraction. Choosing (where), moving and
-converting are free.
+product of matrices 2 per multiply-add, kept apart as contraction. Choosing (where), moving,
+converting and arithmetic of indices are free.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ class Counted(np.ndarray):
                 x.view(np.ndarray) if isinstance(x, Counted) else x for x in out)
         result = getattr(ufunc, method)(*plain, **options)
         size = np.size(result)
-        if ufunc is np.matmul:
+        if all(np.asarray(x).dtype.kind in "iu" for x in plain if x is not None):
+            pass
+        elif ufunc is np.matmul:
             self.tally["contraction"] += 2 * size * plain[0].shape[-1]
         elif method == "__call__":
             # clipping compares with both bounds
@@ -40,6 +42,9 @@ class Counted(np.ndarray):
         elif method == "accumulate":
             axis = options.get("axis", 0)
             self.tally["other"] += size - (size // plain[0].shape[axis] if size else 0)
+        elif method == "at":
+            self.tally["other"] += np.size(plain[2])
+            return None
         else:
             raise NotImplementedError(f"counting {ufunc.__name__}.{method}")
         return wrap(result, self.tally)

@@ -27,10 +27,10 @@ from typing import Any
 import numpy as np
 
 __all__ = ["EXECUTED", "ROWS", "Bad", "Draw", "Pin", "Row", "Sample", "bad", "pin", "r0", "row",
-           "sample", "torch"]
+           "sample", "special", "torch"]
 
-CHECKS = ("precision", "oracle", "sizes", "gradient", "second", "layouts", "cost", "threads",
-          "params", "bad")
+CHECKS = ("precision", "sizes", "layouts", "cost", "threads",
+          "bad", "early")
 
 ROWS: dict[str, Row] = {}
 EXECUTED: Counter[str] = Counter()  # outside oracles that really ran, by library
@@ -132,8 +132,10 @@ class Row:
         Wrong gradient rules (see test_harness.py) that no check can tell from the right one, with
         the reason.
     exempt : mapping
-        Checks that do not apply, with the reason. "param <name>" for a parameter that has one
-        meaningful value.
+        Checks that do not apply, with the reason: "precision" (float32 does not approximate
+        float64, compare dtype by dtype), "sizes" (no size 0, 1 or uneven), "layouts" (no stride
+        0), "cost", "threads", "bad" (none exists), "early" (the error needs a computation),
+        "param <name>" (one meaningful value).
     """
 
     op: str
@@ -195,6 +197,11 @@ def r0(*shape: int) -> np.ndarray:
 def torch() -> Any:
     """Return PyTorch, an optional oracle."""
     return importlib.import_module("torch")
+
+
+def special() -> Any:
+    """Return SciPy's special functions, an optional oracle."""
+    return importlib.import_module("scipy.special")
 
 
 for _module in pkgutil.iter_modules(__path__):

@@ -10,7 +10,7 @@ import numpy as np
 from medai_engine.errors import DTypeError, ShapeError
 from medai_engine.ops.elementwise import F
 
-from . import Draw, bad, pin, r0, row, sample, torch
+from . import Draw, bad, pin, r0, row, sample, special, torch
 
 LARGE = 100_003  # several chunks, the last one shorter
 Values = Callable[..., np.ndarray]
@@ -37,11 +37,6 @@ def T(name: str) -> Callable[..., Any]:
     return function
 
 
-def each(inputs: dict[str, float], which: str) -> dict[str, str]:
-    """Return ZERO's entries for an input of a given name."""
-    return {f"{which}: {name}": reason for name, reason in inputs.items()}
-
-
 def unary(name: str, low: float, high: float, *kinks: float, params: list[dict[str, Any]]
           | None = None, oracle: Any = "", **fields: Any) -> None:
     """Add the row of an op of one input; ``params`` are used in turn."""
@@ -56,8 +51,7 @@ def unary(name: str, low: float, high: float, *kinks: float, params: list[dict[s
     if oracle != "":
         fields.setdefault("oracles", {})["torch"] = T(oracle) if isinstance(oracle, str) else oracle
     row(name, samples, large=lambda r: sample(values(low, high, *kinks)(r)(LARGE), **choices[0]),
-        bad=[bad(DTypeError, "numbers", np.array(["a"]), function=lambda x: F[name](["a"]))]
-        if not params else (), **fields)
+        bad=[bad(DTypeError, f"{name}: expected numbers, got list", ["a"], **choices[0])], **fields)
 
 
 def binary(name: str, a: Callable[[Draw], Values], b: Callable[[Draw], Values], *, oracle: Any = "",
@@ -206,12 +200,12 @@ binary("clip_grad", wide, values(-3, 3, *KINKS), params=BOUNDS)
 A = "nn.functional."
 
 
-def activation(name: str, *kinks: float, oracle: Any = "", slope: tuple[float, float] = (-3, 3),
+def activation(name: str, *kinks: float, oracle: Any = None, slope: tuple[float, float] = (-3, 3),
                params: list[dict[str, Any]] | None = None, terms: Any = None,
                grad_terms: Any = None, pins: Any = (), **fields: Any) -> None:
     """Add the rows of an activation and its gradient; ``slope`` bounds what the latter gets."""
     extra = {} if terms is None else {"terms": terms}
-    unary(name, -4, 4, *kinks, oracle=oracle or A + name, params=params, pins=pins, **extra,
+    unary(name, -4, 4, *kinks, oracle=A + name if oracle is None else oracle, params=params, pins=pins, **extra,
           **fields)
     extra = {} if grad_terms is None else {"terms": grad_terms}
     binary(f"{name}_grad", wide, values(*slope, *kinks), params=params, **extra)
@@ -233,7 +227,8 @@ activation("tanh", slope=(-0.95, 0.95), oracle="tanh", pins=[pin([-1.0, 0.0, 1.0
            grad_terms=product)
 activation("log_sigmoid", oracle=A + "logsigmoid", pins=[pin([-1e4, -np.log(2)], [-1e4, 0.0])])
 activation("softsign", 0.0)
-activation("gelu", grad_terms=product, pins=[pin([0.0, 100.0], [0.0, 100.0])])
+activation("gelu", grad_terms=product, oracle="",  # PyTorch's 1 + erf cancels
+           oracles={"scipy": lambda x: x * special().ndtr(x)}, pins=[pin([0.0, 100.0], [0.0, 100.0])])
 activation("gelu_tanh", grad_terms=product, terms=lambda x: (4, np.abs(x)),
            oracle=lambda x: torch().nn.functional.gelu(x, approximate="tanh"))
 activation("silu", grad_terms=product)

@@ -25,11 +25,6 @@ def size(x: np.ndarray, axis: Any) -> int:
     return int(np.prod([x.shape[a] for a in axes]))
 
 
-def numpy_axis(axis: Any) -> Any:
-    """Return an axis as PyTorch wants it."""
-    return axis
-
-
 def reduction(name: str, draw: Callable[[Draw], Draws], *, empty: tuple[Any, ...] = (),
               single: bool = False, terms: Any = None, faults: Any = (), **fields: Any) -> None:
     """Add the row of a reduction; ``empty`` are further cases of size 0."""
@@ -122,18 +117,20 @@ reduction("logsumexp", normal, oracles=oracle("logsumexp"), faults=no_empty + fl
           terms=lambda x, axis, keepdims: (
               size(x, axis), 1 + np.abs(x).max(axis=axis, keepdims=keepdims)
               if size(x, axis) else 0.0),
-          equivalent={}, pins=[
-    pin(1000.0 + np.log(2.0), [1000.0, 1000.0], axis=0, keepdims=False, gradients=[[0.5, 0.5]]),
+          pins=[
+    pin(1000.0 + np.log(2.0), [1000.0, 1000.0], axis=0, keepdims=False),
+    pin(np.log(2.0), [0.0, 0.0], axis=0, keepdims=False, gradients=[[0.5, 0.5]]),
     pin(-np.inf, [-np.inf, -np.inf], axis=0, keepdims=False),
     pin(np.inf, [np.inf, 0.0], axis=0, keepdims=False)])
 
 
-def scan(name: str, draw: Callable[[Draw], Draws], terms: Any, **fields: Any) -> None:
+def scan(name: str, draw: Callable[[Draw], Draws], terms: Any, large: tuple[int, int, int],
+         **fields: Any) -> None:
     """Add the row of a running sum or product."""
     cases = [((2, 3), 1), ((3, 4, 5), 1), ((4, 5), -2), ((7,), 0), ((3, 4), -1), ((1, 3), 0),
              ((0, 3), 1), ((3, 0), 1)]
     row(name, lambda r: [sample(draw(r)(*shape), axis=axis) for shape, axis in cases],
-        large=lambda r: sample(draw(r)(7, 3001, 5), axis=1), terms=terms,
+        large=lambda r: sample(draw(r)(*large), axis=1), terms=terms,
         bad=[bad(ShapeError, "axis between -2 and 1, got -3", r0(3, 4), axis=-3),
              bad(ParameterError, "integer", r0(3, 4), axis=True)],
         oracles={"torch": lambda x, axis: getattr(torch(), {"cumulative_sum": "cumsum",
@@ -141,6 +138,7 @@ def scan(name: str, draw: Callable[[Draw], Draws], terms: Any, **fields: Any) ->
 
 
 scan("cumulative_sum", normal, lambda x, axis: (x.shape[axis], np.cumsum(np.abs(x), axis)),
-     pins=[pin(np.array([1, 3, 6]), np.array([1, 2, 3]), axis=0)])
+     (7, 3001, 5), pins=[pin(np.array([1, 3, 6]), np.array([1, 2, 3]), axis=0)])
 scan("cumulative_prod", near_one, lambda x, axis: (x.shape[axis], np.cumprod(np.abs(x), axis)),
+     (6001, 3, 5),  # its gradient is quadratic in the length
      pins=[pin([2.0, 0.0, 0.0], [2.0, 0.0, 5.0], axis=0, gradients=[[1.0, 12.0, 0.0]])])
