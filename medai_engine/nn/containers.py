@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import ParameterError, ShapeError, say
 from ..tensor import Parameter, Tensor
-from .module import Module
+from .module import Module, as_input
 
 __all__ = ["Identity", "ModuleDict", "ModuleList", "ParameterList", "Residual", "Sequential"]
 
@@ -235,4 +235,4 @@ class Residual(Module):
             raise ShapeError(say("Residual", f"a body that returns {straight.shape}",
                                  str(y.shape), "Keep the shape, or pass shortcut= with a layer "
                                  "that changes it likewise"))
-        return y + straight
+        return y + as_input(straight, y)

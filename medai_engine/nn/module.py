@@ -30,7 +30,7 @@ class Loaded(NamedTuple):
 
 
 def as_input(x: Any, like: Tensor) -> Tensor:
-    """Return what a user passed as a tensor; floating values in the dtype of the parameters."""
+    """Return what a user passed as a tensor; floating values in the other's dtype (rule 9)."""
     if not isinstance(x, Tensor):
         x = Tensor(as_array(x))
     if x.data.dtype != like.data.dtype and x.data.dtype.kind == "f":
