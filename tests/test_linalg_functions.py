@@ -112,6 +112,20 @@ def test_linear_algebra():
     same(factor @ factor.mT, SYMMETRIC, rtol=1e-10)
 
 
+def test_matrices_that_have_no_factors():
+    good, zero = np.eye(2), np.zeros((2, 2))
+    both = np.stack([good, zero])
+    for call, message in (
+            (lambda: me.linalg.solve(zero, good), "solve: .* full rank, got the matrix singular"),
+            (lambda: me.linalg.solve(both, good), r"solve: .* got matrix \(1,\) singular"),
+            (lambda: me.linalg.inv(zero), "inv: .* the matrix singular"),
+            (lambda: me.linalg.inv(both), r"inv: .* matrix \(1,\) singular"),
+            (lambda: me.linalg.cholesky(-good), "cholesky: .* the matrix not positive definite"),
+            (lambda: me.linalg.cholesky(both), r"cholesky: .* matrix \(1,\) not positive")):
+        with pytest.raises(me.DataError, match=message):
+            call()
+
+
 @pytest.mark.parametrize("name", ["solve", "inv", "cholesky"])
 def test_gradients_of_factorisations(name):
     function = getattr(me.linalg, name)

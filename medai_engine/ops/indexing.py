@@ -40,24 +40,40 @@ def bounded(where: str, indices: np.ndarray, low: int, size: int, what: str) -> 
             "Check what made them, or clip them", {"indices": indices.shape}))
 
 
-# ---- wrap_index, gather, scatter_add ----------------------------------------------------------
+# ---- flat_index, gather, scatter_add ----------------------------------------------------------
 
 
-def _wrap_infer(indices: np.ndarray, *, size: int, where: str,
-                what: str) -> tuple[tuple[int, ...], Any]:
-    integers(where, indices)
-    return indices.shape, np.int64
+def _flat_infer(*indices: np.ndarray, where: str, sizes: tuple[int, ...],
+                axes: tuple[int, ...]) -> tuple[tuple[int, ...], Any]:
+    shapes = [index.shape for index in indices]
+    for index in indices:
+        integers(where, index)
+    try:
+        return (shapes[0] if len(shapes) == 1 else np.broadcast_shapes(*shapes)), np.int64
+    except ValueError:
+        raise ShapeError(say(where, "index arrays that broadcast", " and ".join(map(str, shapes)),
+                             "Give them one length")) from None
 
 
-def _wrap(indices: np.ndarray, y: np.ndarray, size: int, *_: str) -> None:
-    y[...] = indices
-    y[y < 0] += size
+def _flat_check(*indices: np.ndarray, where: str, sizes: tuple[int, ...],
+                axes: tuple[int, ...]) -> None:
+    for index, size, axis in zip(indices, sizes, axes, strict=True):
+        bounded(where, index, -size, size, f"axis {axis}")
 
 
-WRAP = define("wrap_index", infer=_wrap_infer, definition=_wrap, strided=True,
-              check=lambda indices, size, where, what: bounded(where, indices, -size, size, what),
-              onnx="none: part of Gather",
-              doc="y = the indices, those below 0 counted from the end of an axis")
+def _flat(*arguments: Any) -> None:
+    *indices, y, _, sizes, _ = arguments
+    y[...] = 0
+    for index, size in zip(indices, sizes, strict=True):
+        y *= size
+        y += index
+        y[np.broadcast_to(index < 0, y.shape)] += size
+
+
+FLAT = define("flat_index", infer=_flat_infer, definition=_flat, check=_flat_check, strided=True,
+              onnx="none: part of GatherND",
+              doc="y = the row-major place of entries by one index array per axis of these sizes, "
+                  "those below 0 counted from the end")
 
 
 def _rows_infer(x: np.ndarray, indices: np.ndarray) -> tuple[tuple[int, ...], Any]:
@@ -103,7 +119,7 @@ SCATTER_ADD: Op = define(
     "scatter_add", infer=_rows_grad_infer, kernel="embedding_grad", prepare=_rows_grad_prepare,
     check=lambda g, indices, shape: bounded("scatter_add", indices, 0, shape[0], "axis 0"),
     vjp={"g": lambda u, indices: apply(GATHER, u, indices)},
-    work=lambda arrays, outs, params: (0, arrays[0].size),
+    work=lambda arrays, outs, params: (0, arrays[0].size + arrays[1].size),
     linear=[("g",)], analytic=True, onnx="none: a gradient",
     doc="y[v] = sum of g[i] over the i with indices[i] = v: the adjoint of gather")
 
@@ -146,50 +162,42 @@ def advanced(x: Tensor, items: Sequence[Any]) -> Tensor:
     """
     basic: list[Any] = []  # the index of a first, basic step that leaves indexed axes whole
     axes: list[int] = []  # the indexed axes behind that step
-    found: list[tuple[Tensor, int, str]] = []  # per indexed axis: indices, size, name
-    numbers: list[int] = []
+    indices: list[Tensor] = []  # one per indexed axis
+    names: list[int] = []  # its number in x, for messages
+    numbers: list[int] = []  # of the items that are arrays
     for number, part in enumerate(_parts(x, items)):
         axis = sum(isinstance(i, slice) for i in basic)
         if not isinstance(part, Tensor):
             basic += part if isinstance(part, list) else [part]
             continue
         numbers.append(number)
-        indices = [part]
+        found: list[Tensor] = [part]
+        place: Any = slice(None)
         if part.dtype == np.bool_:
             if x.shape[axis: axis + part.ndim] != part.shape:
                 raise ShapeError(say(
                     "indexing", f"a mask of shape {x.shape[axis: axis + part.ndim]}",
                     str(part.shape), "A mask covers whole axes", {"x": x.shape}))
             if part.ndim == 0:  # True and False index a new axis of size 1
-                axes.append(len(basic))
-                basic.append(None)
-                found.append((Tensor(np.zeros(int(part.numpy()), np.int64)), 1, "a new axis"))
-                continue
-            indices = [Tensor(rows) for rows in np.nonzero(part.numpy())]
-        for k, index in enumerate(indices, axis):
+                found, place = [Tensor(np.zeros(int(part.numpy()), np.int64))], None
+            else:
+                found = [Tensor(rows) for rows in np.nonzero(part.numpy())]
+        for k, index in enumerate(found, axis):
             axes.append(len(basic))
-            basic.append(slice(None))
-            found.append((index, x.shape[k], f"axis {k}"))
+            basic.append(place)
+            indices.append(index)
+            names.append(k)
     if any(i is None or i != slice(None) for i in basic):
         x = apply(SLICE, x, index=tuple(basic))
-    shapes = [index.shape for index, _, _ in found]
-    try:
-        shape = np.broadcast_shapes(*shapes)
-    except ValueError:
-        raise ShapeError(say("indexing", "index arrays that broadcast",
-                             " and ".join(map(str, shapes)), "Give them one length")) from None
-    wrapped = [apply(WRAP, index, size=size, where="indexing", what=what)
-               for index, size, what in found]
-    flat = wrapped[0]
-    for index, (_, size, _) in zip(wrapped[1:], found[1:], strict=True):
-        flat = F["add"](F["multiply"](flat, size), index)
+    flat = apply(FLAT, *indices, where="indexing", axes=tuple(names),
+                 sizes=tuple(x.shape[a] for a in axes))
     rest = [i for i in range(x.ndim) if i not in axes]
     if axes != list(range(len(axes))):
         x = permute_dims(x, (*axes, *rest))
     if len(axes) > 1:
         x = reshape(x, (math.prod(x.shape[: len(axes)]), *x.shape[len(axes):]))
     y = apply(GATHER, x, flat)
-    start, count = axes[0], len(shape)
+    start, count = axes[0], flat.ndim
     if start and numbers == list(range(numbers[0], numbers[-1] + 1)):
         y = permute_dims(y, (*range(count, count + start), *range(count),
                              *range(count + start, y.ndim)))
@@ -238,25 +246,14 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
 
 
 def _along(where: str, x: Tensor, indices: Any, axis: int) -> tuple[Tensor, int]:
-    """Return wrapped indices that fit x in all other axes, and the axis from the front."""
+    """Return indices with as many axes as x, and the axis from the front."""
     axis, = normalized(where, (axis,), x.ndim)
     indices = index_tensor(indices)
-    other = [n for i, n in enumerate(x.shape) if i != axis]
     if indices.ndim != x.ndim:
         raise ShapeError(say(where, f"indices with {x.ndim} axes", str(indices.ndim),
                              "Insert the axis with expand_dims",
                              {"x": x.shape, "indices": indices.shape}))
-    shape = (*other[:axis], indices.shape[axis], *other[axis:])
-    indices = apply(WRAP, indices, size=x.shape[axis], where=where, what=f"axis {axis}")
-    return (indices if indices.shape == shape else broadcast_to(indices, shape)), axis
-
-
-def _lines(shape: tuple[int, ...], axis: int) -> tuple[int, np.ndarray]:
-    """Return the step of an axis in C order, and where each line along it starts."""
-    step = math.prod(shape[axis + 1:])
-    starts = np.arange(math.prod(shape[:axis])) * (shape[axis] * step)
-    return step, (starts.reshape(*shape[:axis], *[1] * (len(shape) - axis))
-                  + np.arange(step).reshape((1,) * (axis + 1) + shape[axis + 1:]))
+    return indices, axis
 
 
 def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Tensor:
@@ -266,9 +263,12 @@ def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Tensor:
     ``take_along_axis(x, argsort(x, axis), axis)`` sorts.
     """
     x = as_tensor(x)
-    flat, axis = _along("take_along_axis", x, indices, axis)
-    step, lines = _lines(x.shape, axis)
-    return apply(GATHER, reshape(x, -1), F["add"](F["multiply"](flat, step), Tensor(lines)))
+    indices, axis = _along("take_along_axis", x, indices, axis)
+    grid: list[Any] = [Tensor(np.arange(n).reshape((-1,) + (1,) * (x.ndim - 1 - i)))
+                       for i, n in enumerate(x.shape)]
+    grid[axis] = indices
+    flat = apply(FLAT, *grid, where="take_along_axis", sizes=x.shape, axes=tuple(range(x.ndim)))
+    return apply(GATHER, reshape(x, -1), flat)
 
 
 def _put_infer(x: np.ndarray, indices: np.ndarray, values: np.ndarray, *,
@@ -285,9 +285,12 @@ def _put_infer(x: np.ndarray, indices: np.ndarray, values: np.ndarray, *,
 
 def _put(x: np.ndarray, indices: np.ndarray, values: np.ndarray, y: np.ndarray, axis: int) -> None:
     y[...] = x
-    step, lines = _lines(x.shape, axis % x.ndim)
+    grid = list(np.ogrid[tuple(slice(n) for n in x.shape)])
+    grid[axis] = indices
+    places = np.empty(indices.shape, np.int64)
+    _flat(*grid, places, "", x.shape, ())
     # one vector of places: NumPy keeps the last value for each, which it does not for more axes
-    y.reshape(-1)[(indices * step + lines).reshape(-1)] = values.reshape(-1)
+    y.reshape(-1)[places.reshape(-1)] = values.reshape(-1)
 
 
 def _put_values(g: Tensor, indices: Tensor, axis: int) -> Tensor:
@@ -316,6 +319,9 @@ def put_along_axis(x: Any, indices: Any, values: Any, axis: int = -1) -> Tensor:
     """
     x = as_tensor(x)
     indices, axis = _along("put_along_axis", x, indices, axis)
+    indices = apply(FLAT, indices, where="put_along_axis", sizes=(x.shape[axis],), axes=(axis,))
+    shape = tuple(indices.shape[i] if i == axis else n for i, n in enumerate(x.shape))
+    indices = broadcast_to(indices, shape)
     values = Tensor(np.asarray(values, x.dtype)) if is_scalar(values) else as_tensor(values)
     return apply(PUT, x, indices, broadcast_to(values, indices.shape), axis=axis)
 

@@ -21,7 +21,7 @@ def _infer(x: np.ndarray, value: np.ndarray, *, index: Any) -> list[Any]:
     try:
         shape = np.broadcast_to(np.int8(0), x.shape)[index].shape
     except IndexError as error:
-        raise ShapeError(say("t[index] = value", f"an index into shape {x.shape}", str(index),
+        raise ShapeError(say("write in place", f"an index into shape {x.shape}", str(index),
                              str(error))) from None
     try:
         # as NumPy, leading axes of size 1 of the value may go
@@ -30,10 +30,10 @@ def _infer(x: np.ndarray, value: np.ndarray, *, index: Any) -> list[Any]:
         fits = False
     if not fits or (value.size > 1 and any(
             n != 1 for n in value.shape[: max(0, value.ndim - len(shape))])):
-        raise ShapeError(say("a write in place", f"a value that broadcasts to {shape}",
+        raise ShapeError(say("write in place", f"a value that broadcasts to {shape}",
                              str(value.shape), "Reshape it first", {"t": x.shape}))
     if not np.can_cast(value.dtype, x.dtype, "same_kind"):
-        raise DTypeError(say("a write in place", f"a value that {x.dtype} can hold",
+        raise DTypeError(say("write in place", f"a value that {x.dtype} can hold",
                              str(value.dtype), f"Convert it with .astype(me.{x.dtype})"))
     return []
 
@@ -43,7 +43,7 @@ def _assign(x: np.ndarray, value: np.ndarray, index: Any) -> None:
 
 
 ASSIGN = define("assign", infer=_infer, definition=_assign, strided=True,
-                writes=lambda count, index: (0,), onnx="none: writes",
+                outputs=(), writes=lambda count, index: (0,), onnx="none: writes",
                 doc="x[index] = value in place; values are converted to the dtype of x")
 
 

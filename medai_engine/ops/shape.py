@@ -25,6 +25,11 @@ where = F["where"]
 def ints(where: str, name: str, value: Any) -> tuple[int, ...]:
     """Return an int or a sequence of ints as a tuple."""
     values = value if isinstance(value, (tuple, list)) else (value,)
+    for v in values:
+        if type(v) is not int:
+            break
+    else:
+        return tuple(values)
     if any(isinstance(v, bool) or not isinstance(v, (int, np.integer)) for v in values):
         raise ParameterError(say(where, f"{name} of integers", repr(value),
                                  f"Pass {name}=(2, 3), for example"))
@@ -110,6 +115,8 @@ ALIAS = define("alias", infer=lambda x: (x.shape, x.dtype), definition=lambda x:
 
 
 def _reshape_infer(x: np.ndarray, *, shape: tuple[int, ...]) -> tuple[tuple[int, ...], Any]:
+    if -1 not in shape and math.prod(shape) == x.size and min(shape, default=0) >= 0:
+        return shape, x.dtype
     sizes = list(shape)
     free = [i for i, n in enumerate(sizes) if n == -1]
     known = math.prod(n for n in sizes if n != -1)
@@ -134,7 +141,7 @@ RESHAPE = define("reshape", infer=_reshape_infer, view=True,
 def reshape(x: Any, *shape: Any) -> Tensor:
     """Return the elements in another shape (one size may be -1); a view where possible."""
     sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-    return apply(RESHAPE, x, shape=ints("reshape", "shape", tuple(sizes)))
+    return apply(RESHAPE, x, shape=ints("reshape", "shape", sizes))
 
 
 def _permute_infer(x: np.ndarray, *, axes: tuple[int, ...]) -> tuple[tuple[int, ...], Any]:
@@ -296,6 +303,8 @@ UNSLICE: Op = define("unslice", infer=_unslice_infer, definition=_unslice, strid
 
 def getitem(x: Tensor, index: Any) -> Tensor:
     """Return ``x[index]``: a view for slices and integers, a gather for arrays."""
+    if type(index) is int or type(index) is slice:
+        return apply(SLICE, x, index=(index,))
     items = index if isinstance(index, tuple) else (index,)
     if all(i is None or i is Ellipsis or (isinstance(i, (int, np.integer, slice))
            and not isinstance(i, bool)) for i in items):

@@ -14,15 +14,22 @@ def i0(*entries: int) -> np.ndarray:
     return np.array(entries, np.int64)
 
 
-row("wrap_index", lambda r: [
-        sample(r.integers(-3, 3, 2, 4), size=3, where="indexing", what="axis 0"),
-        sample(r.integers(-7, 7, 5).astype(np.int8), size=7, where="take", what="axis 2"),
-        sample(np.zeros((0, 2), np.uint8), size=1, where="take", what="axis 1")],
-    pins=[pin(i0(0, 3, 0, 3), i0(0, -1, -4, 3), size=4, where="take", what="axis 0")],
-    bad=[bad(ShapeError, "axis 1 of size 3, got 3 at entry \\(2,\\)", i0(0, 1, 3), size=3,
-             where="take", what="axis 1"),
-         bad(ShapeError, "from -3 to 2 .* got -4", i0(-4), size=3, where="take", what="axis 0"),
-         bad(DTypeError, "integers, got float32", r0(2), size=3, where="take", what="axis 0")])
+row("flat_index", lambda r: [
+        sample(r.integers(-3, 3, 2, 4), sizes=(3,), where="indexing", axes=(0,)),
+        sample(r.integers(-7, 7, 5).astype(np.int8), r.integers(0, 2, 3, 1), sizes=(7, 2),
+               where="take", axes=(2, 1)),
+        sample(r.integers(-2, 2, 4), r.integers(-3, 3), r.integers(0, 5, 2, 1), sizes=(2, 3, 5),
+               where="indexing", axes=(0, 1, 3)),
+        sample(np.zeros((0, 2), np.uint8), sizes=(1,), where="take", axes=(1,))],
+    pins=[pin(i0(0, 3, 0, 3), i0(0, -1, -4, 3), sizes=(4,), where="take", axes=(0,)),
+          pin(i0(5, 11, 0), i0(1, -1, 0), i0(1, 3, -4), sizes=(3, 4), where="take", axes=(0, 1))],
+    bad=[bad(ShapeError, "axis 1 of size 3, got 3 at entry \\(2,\\)", i0(0, 1, 3), sizes=(3,),
+             where="take", axes=(1,)),
+         bad(ShapeError, "from -3 to 2 into axis 4 .* got -4", i0(0), i0(-4), sizes=(2, 3),
+             where="take", axes=(0, 4)),
+         bad(ShapeError, "index arrays that broadcast", i0(0, 1), i0(0, 1, 2), sizes=(2, 3),
+             where="take", axes=(0, 1)),
+         bad(DTypeError, "integers, got float32", r0(2), sizes=(3,), where="take", axes=(0,))])
 
 row("gather", lambda r: [
         sample(r.normal(4, 3), r.integers(0, 4, 2)),
@@ -70,9 +77,10 @@ row("put_along_axis", lambda r: [
         sample(r.normal(3, 4, 2), r.integers(0, 4, 3, 5, 2), r.normal(3, 5, 2), axis=-2),
         sample(r.normal(4), r.integers(0, 4, 6).astype(np.int32), r.normal(6), axis=0),
         sample(r.integers(0, 9, 3), r.integers(0, 3, 2), r.integers(0, 9, 2), axis=0),
+        sample(r.normal(1, 3), r.integers(0, 3, 1, 1), r.normal(1, 1), axis=-1),
         sample(r.normal(0, 3), np.zeros((0, 2), np.int64), r.normal(0, 2), axis=1)],
     pins=[pin([5.0, 2.0, 7.0], np.array([1.0, 2.0, 3.0]), i0(2, 0, 2), np.array([4.0, 5.0, 7.0]),
-              axis=0, gradients=[[0.0, 1.0, 0.0], None, [0.0, 1.0, 1.0]])],
+              axis=0, gradients=[[0.0, 1.0, 0.0], [0.0, 1.0, 1.0]])],
     bad=[bad(ShapeError, "axis 1 of size 3, got 3", r0(2, 3), np.full((2, 1), 3), r0(2, 1), axis=1),
          bad(ShapeError, "values of shape", r0(2, 3), np.zeros((2, 1), int), r0(2, 2), axis=1),
          bad(DTypeError, "values of dtype float32", r0(2), i0(0), np.zeros(1), axis=0),
@@ -103,4 +111,5 @@ row("assign", lambda r: [
     bad=[bad(ShapeError, r"broadcasts to \(3,\)", r0(2, 3), r0(4), index=(0,)),
          bad(ShapeError, "out of bounds", r0(2, 3), r0(3), index=(2,)),
          bad(DTypeError, "int64 can hold, got float32", i0(1, 2), r0(2), index=...),
-         bad(GraphError, "a leaf under no_grad", r0(2), r0(2), function=me.Tensor.copy_)])
+         bad(GraphError, "a leaf under no_grad", r0(2), r0(2), 
+             function=lambda t, x: me.asarray(t).copy_(x))])

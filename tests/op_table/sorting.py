@@ -14,6 +14,7 @@ row("argsort", lambda r: [
         sample(r.normal(3), axis=0, descending=False),
         sample(r.integers(0, 3, 4, 5), axis=1, descending=True),  # ties
         sample(r.integers(0, 2, 2, 7, 3), axis=-2, descending=False),
+        sample(r.normal(1), axis=0, descending=True),
         sample(r.normal(2, 0), axis=0, descending=True)],
     pins=[pin(np.array([1, 3, 0, 2]), np.array([nan, 1.0, nan, 2.0]), axis=0, descending=False),
           pin(np.array([0, 2, 3, 1]), np.array([nan, 1.0, nan, 2.0]), axis=0, descending=True),
@@ -26,6 +27,7 @@ row("searchsorted", lambda r: [
         sample(np.sort(r.normal(5)), r.normal(2, 3), side="left"),
         sample(np.sort(r.integers(0, 4, 6)), r.integers(0, 4, 7), side="right"),
         sample(np.sort(r.integers(0, 4, 6)), r.integers(0, 4, 3), side="left"),
+        sample(r.normal(1), r.normal(1), side="left"),
         sample(r.normal(0), r.normal(2), side="right")],
     pins=[pin(np.array([0, 1, 3]), np.array([1.0, 2.0, 2.0]), np.array([1.0, 2.0, 3.0]),
               side="left"),
