@@ -551,6 +551,17 @@ def test_errors_carry_the_path():
         nn.Module()(1)
 
 
+def test_an_error_names_the_layer_that_made_the_width():
+    body = nn.Sequential(nn.ReLU(), nn.Identity(), nn.Flatten(), nn.Linear(100, 2))
+    for net, path in ((body, "model"), (nn.Sequential(nn.ReLU(), body), "model.1")):
+        with pytest.raises(MedaiError) as caught:
+            net(np.zeros((8, 13, 13, 32), np.float32))
+        assert str(caught.value) == (
+            f"{path}.3 (Linear): linear: expected 100 input features, got 5408 (= 13 x 13 x 32 "
+            f"from {path}.2 Flatten). x (..., in) = (8, 5408), weight (out, in) = (2, 100). "
+            "Use Linear(5408, 2), or Linear(None, ...) to infer it.")
+
+
 def test_a_call_walks_no_registry(monkeypatch):
     """The cost of a call is that of its forward: nothing looks for parameters."""
     model = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
