@@ -44,7 +44,7 @@ def split_stratified(labels: Any, fraction: float = 0.25, seed: int = 0
         rows = np.flatnonzero(labels == value)
         if len(rows) < 2:
             raise DataError(say("split_stratified", "two rows or more of every class",
-                                f"{len(rows)} of class {value!r}",
+                                f"{len(rows)} of class {value}",
                                 "Add rows of this class or leave it out"))
         count = min(max(round(len(rows) * fraction), 1), len(rows) - 1)
         held.append(rows[order(len(rows), seed, len(held))[:count]])

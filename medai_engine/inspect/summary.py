@@ -99,8 +99,10 @@ def summary(self: Module, input_shape: Sequence[int], dtype: Any = None) -> Summ
     flags = [(module, module.training) for module in self.modules()]
 
     def watched(module: Module) -> Any:
+        inner = module.forward
+
         def forward(*args: Any, **kwargs: Any) -> Any:
-            output = type(module).forward(module, *args, **kwargs)
+            output = inner(*args, **kwargs)
             shapes[id(module)] = _shapes(output)
             return output
         return forward

@@ -16,7 +16,7 @@ import numpy as np
 from .. import nn
 from ..errors import DataError, ParameterError, say
 from ..nn import Module
-from ..tensor import Tensor
+from ..tensor import Buffer, Parameter, Tensor
 from .files import read_arrays, read_json, write_arrays, write_json
 
 __all__ = ["build", "buildable", "describe", "load", "save"]
@@ -147,11 +147,11 @@ def _describe(module: Module, seen: dict[int, int]) -> dict[str, Any]:
 
 
 def _options(kind: type[Module]) -> list[inspect.Parameter]:
-    """Return what the constructor takes, without what weights or a seed bring back."""
+    """Return what the constructor takes, without what only sets the first weights."""
     if kind.__init__ is object.__init__:
         return []
     return [p for p in list(inspect.signature(kind.__init__).parameters.values())[1:]
-            if p.name not in ("dtype", "rng")]
+            if p.name not in ("dtype", "init", "rng")]
 
 
 def _option(module: Module, parameter: inspect.Parameter) -> Any:
@@ -183,7 +183,7 @@ def _plain(value: Any, seen: dict[int, int]) -> Any:
         return value.item()
     if isinstance(value, Module):
         return {"module": _describe(value, seen)}
-    if isinstance(value, Tensor):
+    if isinstance(value, (Buffer, Parameter)):
         return {"zeros": list(value.shape)}  # its values are among the weights
     if isinstance(value, (list, tuple)):
         items = [_plain(item, seen) for item in value]

@@ -209,7 +209,7 @@ def train_risk(options: Options | None = None, out: str | Path | None = None,
                                folder, resume is not None, verbose)
     p = probability(model, x[held])
     risk = Risk(folder, model, columns, classes, target, scores(y[held], p),
-                model.compiled.history, interrupted)  # type: ignore[attr-defined]
+                model.compiled.history, interrupted)
     write_run(risk, table.take(held), y[held], p, bundled=options.data is None)
     return risk
 
@@ -278,7 +278,7 @@ def split(table: Table, y: np.ndarray, options: Options, fraction: float
 def write_run(risk: Risk, held: Table, y: np.ndarray, p: np.ndarray, bundled: bool) -> None:
     """Write model, history, scores, predictions and, where matplotlib is, the figures."""
     folder = risk.folder
-    risk.model.save(folder / "model")
+    risk.model.save(folder / "model")  # type: ignore[attr-defined]
     history = risk.history
     history.to_csv(folder / "history.csv")
     write_json(folder / "metrics.json", {"held_out": risk.scores, "epochs": len(history),

@@ -253,7 +253,7 @@ class StopOnNaN(Callback):
         """Look before the optimiser moves, so that the weights stay as they were."""
         if not math.isfinite(run.loss):
             raise GraphError(say(
-                f"fit, epoch {run.epoch + 1}, batch {run.position}", "a finite loss", run.loss,
+                f"fit, epoch {run.epoch + 1}, batch {run.position + 1}", "a finite loss", run.loss,
                 "Lower the learning rate, or clip gradients with optim.clip_grad_norm_"))
 
 

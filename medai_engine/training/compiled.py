@@ -196,6 +196,10 @@ class Compiled:
     """
 
     def __init__(self, optimizer: Any, loss: Any, metrics: Sequence[Any]):
+        self.options: dict[str, Any] = {}
+        if isinstance(optimizer, dict):
+            self.options = {key: value for key, value in optimizer.items() if key != "name"}
+            optimizer = optimizer.get("name", "")
         if isinstance(optimizer, str):
             if optimizer.lower() not in OPTIMIZERS:
                 raise unknown("an optimizer", optimizer, list(OPTIMIZERS))
@@ -213,15 +217,18 @@ class Compiled:
         """Return the optimiser, made over the model's parameters if it was a name."""
         if self.optimizer is None:
             kind = getattr(optim, OPTIMIZERS[self.given.lower()])
-            self.optimizer = kind(model.parameters())
+            self.optimizer = kind(model.parameters(), **self.options)
         return self.optimizer
 
     def settings(self) -> dict[str, Any]:
-        """Return what can be said in JSON: the names that were given."""
-        loss = self.loss.given
+        """Return what can be said in JSON; None for an object that has no name."""
+        loss, optimizer = self.loss.given, self.optimizer
+        name = type(optimizer).__name__.lower() if optimizer is not None else self.given.lower()
+        options = self.options
+        if optimizer is not None:
+            options = {key: optimizer.param_groups[0][key] for key in optimizer.defaults}
         return {
-            "optimizer": self.given if isinstance(self.given, str)
-            else type(self.given).__name__.lower(),
+            "optimizer": {"name": name, **options} if name in OPTIMIZERS else None,
             "loss": loss if isinstance(loss, str) else self.loss.kind and next(
                 name for name, kind in LOSSES.items() if kind is self.loss.kind),
             "metrics": list(self.metrics),
@@ -234,8 +241,9 @@ def compile_module(self: Module, optimizer: Any = "adam", loss: Any = "cross_ent
 
     Parameters
     ----------
-    optimizer : str or optimiser
-        ``"adam"``, ``"sgd"``, ... (with its defaults), or an object over this module's parameters.
+    optimizer : str, dict or optimiser
+        ``"adam"``, ``"sgd"``, ... with its defaults; ``{"name": "adam", "lr": 0.01}``; or an
+        object over this module's parameters.
     loss : str, module or callable
         ``"cross_entropy"``, ``"bce_with_logits"``, ``"mse"``, ..., or ``f(outputs, targets)``.
     metrics : list of str or callable

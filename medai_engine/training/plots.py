@@ -52,7 +52,7 @@ def plot_history(history: History, path: str | Path, title: str = "",
             if best is not None:
                 axis.axvline(epochs[best], color=QUIET, linestyle=":", linewidth=1)
                 axis.plot(epochs[best], held[best], "o", color=HELD, markersize=5,
-                          label=f"epoch {epochs[best]}, least validation loss: {held[best]:.3g}")
+                          label=f"{held[best]:.3g} at epoch {epochs[best]}, least validation loss")
         axis.set(xlabel="epoch", ylabel=labels.get(name, name.replace("_", " ")))
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.legend()
@@ -103,7 +103,7 @@ def plot_predictions(y: Any, p: Any, path: str | Path, names: tuple[str, str] = 
     calibration.set(xlabel=f"predicted risk of {names[1]}", ylabel=f"observed share of {names[1]}",
                     aspect="equal", xlim=(0, 1), ylim=(0, 1))
     calibration.set_title("calibration", pad=16)
-    calibration.legend(loc="lower right")
+    calibration.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False)
 
     for value, colour in ((0, TRAIN), (1, HELD)):
         risks.hist(p[y == value], bins=np.linspace(0, 1, 21).tolist(), color=colour, alpha=0.65,

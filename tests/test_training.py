@@ -1,0 +1,429 @@
+"""compile, fit, evaluate, predict, summary, and the callbacks."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import numpy as np
+import pytest
+
+import medai_engine as me
+from medai_engine import data, nn, optim, training
+from medai_engine import functional as F
+from medai_engine.errors import GraphError, ParameterError
+
+
+def points(n: int = 90, seed: int = 0, classes: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """Classes of points around different centres, float32 (n, 5)."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, classes, n)
+    return (rng.normal(size=(n, 5)) + 1.5 * y[:, None]).astype(np.float32), y
+
+
+def net(classes: int = 2, dropout: float = 0.0, seed: int = 7) -> nn.Module:
+    me.manual_seed(seed)
+    return nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Dropout(dropout), nn.Linear(8, classes))
+
+
+def bits(model: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(name.encode() + value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    return bits(a) == bits(b)
+
+
+# fit is the hand-written loop
+
+
+OPTIMIZERS = {
+    "sgd": lambda p: optim.SGD(p, lr=0.1, momentum=0.9),
+    "adam": lambda p: optim.Adam(p, lr=0.01),
+    "adamw": lambda p: optim.AdamW(p, lr=0.01),
+}
+LOSSES = {
+    "cross_entropy": (2, F.cross_entropy, lambda y: y),
+    "bce_with_logits": (1, F.binary_cross_entropy_with_logits,
+                        lambda y: y[:, None].astype(np.float32)),
+    "mse": (1, F.mse_loss, lambda y: y[:, None].astype(np.float32)),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_fit_has_the_bits_of_a_hand_written_loop(optimizer, loss):
+    x, y = points()
+    outputs, function, targets = LOSSES[loss]
+    model = net(outputs, dropout=0.3)
+    model.compile(OPTIMIZERS[optimizer](model.parameters()), loss, ["accuracy"])
+    history = model.fit(x, y, epochs=3, batch_size=16, seed=3, verbose=False,
+                        validation_data=(x[:20], y[:20]))
+
+    hand = net(outputs, dropout=0.3)
+    opt = OPTIMIZERS[optimizer](hand.parameters())
+    loader = data.DataLoader(data.ArrayDataset(x, targets(y)), 16, shuffle=True, seed=3)
+    totals = []
+    for _ in range(3):
+        total = 0.0
+        for xb, yb in loader:
+            opt.zero_grad()
+            value = function(hand(xb), yb)
+            value.backward()
+            opt.step()
+            total += value.item() * len(xb)
+        totals.append(total / len(x))
+    assert same(model, hand)
+    assert history["loss"] == totals
+
+
+def test_lbfgs_fits_with_a_closure():
+    x, y = points()
+    model = nn.Linear(5, 1)
+    model.compile(optim.LBFGS(model.parameters(), line_search_fn="strong_wolfe"), "mse")
+    history = model.fit(x, x @ np.arange(5.0), epochs=3, batch_size=len(x), verbose=False)
+    np.testing.assert_allclose(model.weight.numpy()[0], np.arange(5), atol=1e-3)
+    assert history["loss"][-1] < 1e-6 and len(history) == 3
+
+
+def test_accumulated_batches_are_one_large_batch():
+    x, y = points(70)
+    model, large = net().astype("float64"), net().astype("float64")
+    for m, size, accumulate in ((model, 8, 4), (large, 32, 1)):
+        m.compile(optim.SGD(m.parameters(), lr=0.5), "cross_entropy", ["auc"])
+        h = m.fit(x, y, epochs=2, batch_size=size, accumulate=accumulate, verbose=False)
+        if m is model:
+            first = h
+    for a, b in zip(model.parameters(), large.parameters(), strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(first["loss"], h["loss"], rtol=1e-12)
+    np.testing.assert_allclose(first["auc"], h["auc"], rtol=1e-12)
+
+
+def test_weights_count_as_repetitions():
+    """Twice the weight is twice the sample: with the whole set as one batch, exactly."""
+    x, y = points(30)
+    weight = np.where(np.arange(30) % 3 == 0, 2.0, 1.0)
+    again = np.repeat(np.arange(30), weight.astype(int))
+    model, repeated = net().astype("float64"), net().astype("float64")
+    for m, rows, w in ((model, np.arange(30), weight), (repeated, again, None)):
+        m.compile(optim.SGD(m.parameters(), lr=0.5), "cross_entropy", ["accuracy", "auc"])
+        h = m.fit(x[rows], y[rows], epochs=3, batch_size=64, sample_weight=w, verbose=False)
+        if w is not None:
+            weighted = h
+    for a, b in zip(model.parameters(), repeated.parameters(), strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-12, atol=1e-14)
+    for name in ("loss", "accuracy", "auc"):
+        np.testing.assert_allclose(weighted[name], h[name], rtol=1e-12)
+    np.testing.assert_allclose(
+        model.evaluate(x, y, sample_weight=weight)["loss"],
+        model.evaluate(x[again], y[again])["loss"], rtol=1e-12)
+
+
+def test_class_weights_are_sample_weights_of_the_class():
+    x, y = points(40)
+    results = []
+    for options in ({"class_weight": {0: 1.0, 1: 3.0}},
+                    {"sample_weight": np.where(y == 1, 3.0, 1.0)}):
+        model = net()
+        model.compile("adam", nn.CrossEntropyLoss())
+        model.fit(x, y, 2, 16, verbose=False, **options)
+        results.append(bits(model))
+    loader = data.DataLoader(data.ArrayDataset(x, y), 16, shuffle=True)
+    model = net()
+    model.compile("adam", nn.CrossEntropyLoss())
+    model.fit(loader, epochs=2, class_weight={0: 1.0, 1: 3.0}, verbose=False)
+    assert results[0] == results[1] == bits(model)
+    model = net()
+    model.compile("adam", nn.CrossEntropyLoss())
+    model.fit(x, y, 2, 16, verbose=False)
+    assert bits(model) != results[0]
+
+
+def test_balanced_weights_have_equal_sums():
+    from medai_engine.training.inputs import class_weights
+
+    y = np.repeat([0, 1, 2], [10, 30, 5])
+    weight = class_weights("fit", y, "balanced")
+    np.testing.assert_allclose([weight[y == k].sum() for k in range(3)], 15)
+
+
+def test_validation_is_never_trained_on():
+    x, y = points(60)
+    groups = np.arange(60) // 4
+    seen = []
+
+    class Spy(nn.Module):
+        def __init__(self):
+            self.layer = nn.Linear(5, 2)
+
+        def forward(self, x):
+            if self.training:
+                seen.extend(x.numpy()[:, 0].tolist())
+            return self.layer(x)
+
+    model = Spy()
+    model.compile("sgd", "cross_entropy")
+    history = model.fit(x, y, 1, validation_split=0.25, groups=groups, verbose=False)
+    train, held = data.split_by_group(groups, 0.25, 0)
+    assert sorted(seen) == sorted(x[train, 0].tolist()) and "val_loss" in history.names
+    assert history["val_loss"][0] == model.evaluate(x[held], y[held], batch_size=32)["loss"]
+
+
+def test_metrics_are_those_of_the_whole_epoch():
+    x, y = points(50)
+    model = net()
+    model.compile("sgd", "cross_entropy", ["auc", "accuracy", "brier"])
+    found = model.evaluate(x, y, batch_size=7)
+    z = model.predict(x, batch_size=11).astype(np.float64)
+    p = 1 / (1 + np.exp(z[:, 0] - z[:, 1]))
+    np.testing.assert_allclose(found["auc"], training.metrics.roc_auc(y, p), rtol=1e-12)
+    np.testing.assert_allclose(found["brier"], np.mean((p - y) ** 2), rtol=1e-5)
+    assert found["accuracy"] == ((p > 0.5) == y).mean()
+    np.testing.assert_allclose(found["loss"], -np.log(np.where(y, p, 1 - p)).mean(), rtol=1e-5)
+
+
+def test_same_bits_for_any_number_of_threads():
+    """Large enough layers that work is cut into chunks."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(512, 300)).astype(np.float32)
+    y = (x[:, :3].sum(1) > 0).astype(int)
+    threads = me.get_num_threads()
+    digests = {}
+    try:
+        for count in (1, 2, 3, 8):
+            me.set_num_threads(count)
+            me.manual_seed(0)
+            model = nn.Sequential(nn.Linear(300, 400), nn.ReLU(), nn.Dropout(0.2),
+                                  nn.Linear(400, 2))
+            model.compile("adam", "cross_entropy", ["accuracy"])
+            history = model.fit(x, y, epochs=3, batch_size=128, verbose=False)
+            digests[count] = (bits(model), history["loss"])
+    finally:
+        me.set_num_threads(threads)
+    assert len({digest for digest, _ in digests.values()}) == 1, digests
+    assert history["loss"][-1] < history["loss"][0]
+
+
+# what fit leaves alone
+
+
+def test_training_flags_come_back():
+    x, y = points(20)
+    model = net(dropout=0.5).eval()
+    model[2].training = True
+    model.compile("sgd", "cross_entropy")
+    model.fit(x, y, verbose=False)
+    model.evaluate(x, y)
+    np.testing.assert_array_equal(model.predict(x), model.predict(x))  # dropout is off
+    assert [m.training for m in model.modules()] == [False, False, False, True, False]
+
+
+def test_user_arrays_are_not_touched():
+    x, y = points(20)
+    before = x.copy(), y.copy()
+    model = net()
+    model.compile("sgd", "cross_entropy")
+    model.fit(x, y, verbose=False)
+    np.testing.assert_array_equal(x, before[0])
+    np.testing.assert_array_equal(y, before[1])
+
+
+def test_float64_inputs_follow_the_parameters():
+    x, y = points(20)
+    model, other = net(), net()
+    for m, given in ((model, x.astype(np.float64)), (other, x)):
+        m.compile("sgd", "cross_entropy")
+        m.fit(given, y, verbose=False)
+    assert same(model, other) and model.predict(x.astype(np.float64)).dtype == np.float32
+
+
+def test_a_layer_that_infers_its_size_and_a_column_of_labels():
+    x, y = points(20)
+    model = nn.Sequential(nn.Linear(None, 4), nn.ReLU(), nn.Linear(None, 2))
+    model.compile("adam", "cross_entropy", ["accuracy"])
+    model.fit(me.tensor(x), y[:, None].astype(bool), verbose=False)
+    assert model[0].in_features == 5 and model.predict(x[:0]).shape == (0, 2)
+
+
+def test_frozen_parameters_stay():
+    x, y = points(20)
+    model = net()
+    model[0].requires_grad_(False)
+    before = model[0].weight.numpy().copy()
+    model.compile("adam", "cross_entropy")
+    model.fit(x, y, verbose=False)
+    np.testing.assert_array_equal(model[0].weight.numpy(), before)
+    assert not np.array_equal(model[3].weight.numpy(), net()[3].weight.numpy())
+
+
+# callbacks
+
+
+def fitted(callbacks, epochs=12, lr=0.3, **options):
+    x, y = points(60)
+    model = net()
+    model.compile(optim.SGD(model.parameters(), lr=lr), "cross_entropy", ["accuracy"])
+    history = model.fit(x, y, epochs, 16, callbacks=callbacks, verbose=False,
+                        validation_data=points(30, seed=9), **options)
+    return model, history
+
+
+def test_hooks_come_in_order():
+    calls = []
+    hooks = {name: lambda run, name=name: calls.append(name)
+             for name in vars(training.Callback) if name.startswith("on_")}
+    fitted([training.LambdaCallback(**hooks)], epochs=1)
+    batch = ["on_gradients", "on_batch_end"]
+    assert calls == ["on_train_begin", "on_epoch_begin", *batch * 4, "on_epoch_end",
+                     "on_train_end", "on_close"]
+    with pytest.raises(ParameterError, match="on_epoch_end"):
+        training.LambdaCallback(on_epoch_ends=print)
+
+
+def test_close_is_called_after_an_error():
+    closed = []
+
+    def fail(run):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fitted([training.LambdaCallback(on_batch_end=fail,
+                                        on_close=lambda run: closed.append(run.position))])
+    assert closed == [1]
+
+
+def test_early_stopping_goes_back_to_the_best():
+    kept = {}
+
+    def keep(run):
+        kept[run.epoch] = run.weights()
+
+    model, history = fitted([training.EarlyStopping(patience=3),
+                             training.LambdaCallback(on_epoch_end=keep)], epochs=60, lr=2.0)
+    best = history.best("val_loss")
+    assert len(history) == best + 4 < 60
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), kept[best][name])
+    stays, _ = fitted([training.EarlyStopping(patience=3, restore_best=False)], 60, 2.0)
+    np.testing.assert_array_equal(stays[0].weight.numpy(), kept[len(history) - 1]["0.weight"])
+
+
+def test_monitored_direction():
+    stop = training.EarlyStopping("val_accuracy", patience=2)
+    assert stop.sign == -1 and training.EarlyStopping("val_loss").sign == 1
+    with pytest.raises(ParameterError, match="loss, accuracy, val_loss, val_accuracy"):
+        fitted([training.EarlyStopping("val_auc")])
+
+
+def test_reduce_on_plateau():
+    reduce = training.ReduceOnPlateau("val_loss", factor=0.5, patience=1, min_delta=1e9,
+                                      min_lr=0.1)
+    _, history = fitted([reduce], epochs=8)
+    # epoch 1 sets the best, then every second epoch without improvement halves, not below 0.1
+    assert history["lr"] == [0.3, 0.3, 0.3, 0.15, 0.15, 0.1, 0.1, 0.1]
+
+
+@pytest.mark.parametrize(("every", "steps"), [("epoch", 3), ("batch", 12)])
+def test_schedule_steps(every, steps):
+    x, y = points(60)
+    model = net()
+    optimizer = optim.SGD(model.parameters(), lr=1.0)
+    schedule = optim.schedules.ExponentialLR(optimizer, 0.9)
+    model.compile(optimizer, "cross_entropy")
+    model.fit(x, y, 3, 16, callbacks=[training.Schedule(schedule, every)], verbose=False)
+    assert math.isclose(optimizer.lr, 0.9**steps, rel_tol=1e-12)
+
+
+def test_stop_on_nan_leaves_the_weights_of_before():
+    x, y = points(60)
+    model = net()
+    model.compile(optim.SGD(model.parameters(), lr=1e22), "mse")
+    with (np.errstate(all="ignore"),
+          pytest.raises(GraphError, match=r"epoch 1, batch 2: expected a finite loss")):
+        model.fit(x, np.stack([y, y], 1) * 1e15, 2, 16, callbacks=[training.StopOnNaN()],
+                  verbose=False)
+    assert all(np.isfinite(p.numpy()).all() for p in model.parameters())
+
+
+def test_clipping_between_gradients_and_step():
+    norms = []
+    model = net()
+
+    def clip(run):
+        optim.clip_grad_norm_(run.model.parameters(), 1e-3)
+        norms.append(math.sqrt(sum((p.grad.numpy().astype(float) ** 2).sum()
+                                   for p in run.model.parameters())))
+
+    model, _ = fitted([training.LambdaCallback(on_gradients=clip)], epochs=1, lr=1.0)
+    assert max(norms) < 1.001e-3
+    start = net()
+    moved = max(np.abs(a.numpy() - b.numpy()).max()
+                for a, b in zip(model.parameters(), start.parameters(), strict=True))
+    assert 0 < moved < 5e-3
+
+
+def test_csv_log_and_history(tmp_path):
+    _, history = fitted([training.CSVLog(tmp_path / "log.csv")], epochs=2)
+    table = data.read_csv(tmp_path / "log.csv")
+    assert table.names == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "lr",
+                           "seconds"]
+    assert table["val_loss"].tolist() == history["val_loss"]  # numbers exactly
+    assert len(history) == 2 and "2 epochs" in repr(history)
+    with pytest.raises(ParameterError, match="val_loss"):
+        history["valloss"]
+
+
+def test_progress_goes_to_stderr_in_few_lines(capsys):
+    x, y = points(40)
+    model = net()
+    model.compile("sgd", "cross_entropy", ["accuracy"])
+    model.fit(x, y, epochs=37, callbacks=[])
+    captured = capsys.readouterr()
+    assert captured.out == "" and 10 <= len(captured.err.splitlines()) <= 11
+    assert "epoch 37/37: loss " in captured.err
+
+
+def test_progress_bar_on_a_terminal(monkeypatch, capsys):
+    import sys
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    x, y = points(40)
+    model = net()
+    model.compile("sgd", "cross_entropy")
+    model.fit(x, y, epochs=2)
+    err = capsys.readouterr().err
+    assert "epoch 2/2" in err and "4/4" in err and "loss" in err
+
+
+def test_history_plot(tmp_path):
+    pytest.importorskip("matplotlib")
+    image = pytest.importorskip("matplotlib.image")
+    _, history = fitted([], epochs=3)
+    history.plot(tmp_path / "h.png", "title")
+    pixels = image.imread(tmp_path / "h.png")
+    assert pixels.shape[0] > 300 and pixels.shape[1] > 800
+    colours = {tuple(c) for c in np.round(pixels[..., :3] * 255).astype(int).reshape(-1, 3)}
+    assert {(0x1F, 0x5A, 0x8C), (0xD9, 0x60, 0x1A)} <= colours  # both curves are drawn
+
+
+# summary
+
+
+def test_summary():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3, bias=False))
+    model[1].requires_grad_(False)
+    found = model.summary((3, 4))
+    assert [(r.kind, r.shape, r.parameters) for r in found.rows] == [
+        ("Sequential", "(N, 3)", 0), ("Flatten", "(N, 12)", 0), ("Linear", "(N, 8)", 104),
+        ("ReLU", "(N, 8)", 0), ("Linear", "(N, 3)", 24)]
+    assert (found.parameters, found.frozen, found.nbytes) == (128, 104, 512)
+    assert "128 parameters (24 trained)" in str(found)
+    assert all("forward" not in vars(m) and m.training for m in model.modules())
+    words = nn.Sequential(nn.Embedding(50, 4), nn.Linear(4, 2)).summary((7,), dtype=np.int64)
+    assert words.rows[-1].shape == "(N, 7, 2)"
+    tied = nn.Linear(4, 4)
+    assert nn.Sequential(tied, tied).summary((4,)).parameters == 20
