@@ -11,14 +11,13 @@ from ..errors import ParameterError, ShapeError, say
 from ..op import apply
 from ..tensor import Tensor, is_scalar
 from .elementwise import F
-from .indexing import index_tensor, take
+from .indexing import getitem, index_tensor, take
 from .reduce import normalized, reduced
 from .shape import (
     UNSLICE,
     as_tensor,
     broadcast_to,
     concat,
-    getitem,
     ints,
     permute_dims,
     reshape,

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import ParameterError, ShapeError, say
-from ..op import FLOATS
+from ..op import FLOATS, apply
 from ..tensor import Tensor
 from .arrange import diagonal
 from .elementwise import F
-from .linalg import matmul
+from .linalg import MATMUL
 from .reduce import normalized
 from .shape import as_tensor, ints, permute_dims, reshape
 from .statistics import sum as sum_along
@@ -33,6 +33,18 @@ def _transposed(x: Tensor, labels: Labels, wanted: Sequence[Hashable]) -> Tensor
     return x if order == list(range(x.ndim)) else permute_dims(x, order)
 
 
+def _matrices(x: Tensor, labels: Labels, batch: Labels, rows: Labels,
+              columns: Labels) -> tuple[Tensor, bool]:
+    """Return x as matrices (batch, rows, columns), or as their transposes where x lies so."""
+    lies = bool(rows and columns) and labels == batch + columns + rows
+    first, second = (columns, rows) if lies else (rows, columns)
+    sizes = dict(zip(labels, x.shape, strict=True))
+    shape = [math.prod(sizes[name] for name in group) for group in (batch, first, second)]
+    x = _transposed(x, labels, batch + first + second)
+    wanted = tuple(shape if batch else shape[1:])
+    return (x if x.shape == wanted else reshape(x, wanted)), lies
+
+
 def _pair(a: Tensor, a_labels: Labels, b: Tensor, b_labels: Labels,
           keep: set[Hashable]) -> tuple[Tensor, Labels]:
     """Multiply two labelled arrays and sum over the shared labels that nobody else needs."""
@@ -41,21 +53,24 @@ def _pair(a: Tensor, a_labels: Labels, b: Tensor, b_labels: Labels,
     summed = [name for name in shared if name not in keep]
     left = [name for name in a_labels if name not in b_labels]
     right = [name for name in b_labels if name not in a_labels]
-    x = _transposed(a, a_labels, batch + left + summed)
-    y = _transposed(b, b_labels, batch + summed + right)
+    labels = batch + left + right
     sizes = {**dict(zip(a_labels, a.shape, strict=True)),
              **dict(zip(b_labels, b.shape, strict=True))}
-    counts = [math.prod(sizes[name] for name in group) for group in (batch, left, summed, right)]
-    labels = batch + left + right
     shape = tuple(sizes[name] for name in labels)
-    n_batch, m, k, n = counts
     if summed and a.dtype in FLOATS and a.dtype == b.dtype:
-        product = matmul(reshape(x, n_batch, m, k) if batch else reshape(x, m, k),
-                         reshape(y, n_batch, k, n) if batch else reshape(y, k, n))
-        return reshape(product, shape), labels
-    # nothing to sum, or integers: (batch, left, summed, 1) times (batch, 1, summed, right)
-    product = F["multiply"](reshape(x, n_batch, m, k, 1), reshape(y, n_batch, 1, k, n))
-    return reshape(sum_along(product, 2) if summed else product, shape), labels
+        x, transpose_a = _matrices(a, a_labels, batch, left, summed)
+        y, transpose_b = _matrices(b, b_labels, batch, summed, right)
+        product = apply(MATMUL, x, y, transpose_a=transpose_a, transpose_b=transpose_b)
+        return (product if product.shape == shape else reshape(product, shape)), labels
+    # nothing to sum, or integers: axes (batch, left, summed, right), of size 1 where absent
+    order = batch + left + summed + right
+    x, y = (reshape(_transposed(t, names, [n for n in order if n in names]),
+                    tuple(sizes[n] if n in names else 1 for n in order))
+            for t, names in ((a, a_labels), (b, b_labels)))
+    product = F["multiply"](x, y)
+    first = len(batch) + len(left)
+    return (sum_along(product, tuple(range(first, first + len(summed)))) if summed
+            else product), labels
 
 
 def _parse(subscripts: str, arrays: Sequence[Tensor]) -> tuple[list[Labels], Labels]:

@@ -32,7 +32,8 @@ def integers(where: str, indices: np.ndarray) -> None:
 
 def bounded(where: str, indices: np.ndarray, low: int, size: int, what: str) -> None:
     """Raise unless all indices lie in [low, size)."""
-    if indices.size and (indices.min() < low or indices.max() >= size):
+    if indices.size and (np.minimum.reduce(indices, None) < low
+                         or np.maximum.reduce(indices, None) >= size):
         place = tuple(int(i) for i in np.argwhere((indices < low) | (indices >= size))[0])
         raise ShapeError(say(
             where, f"indices from {low} to {size - 1} into {what} of size {size}",
@@ -67,7 +68,7 @@ def _flat(*arguments: Any) -> None:
     for index, size in zip(indices, sizes, strict=True):
         y *= size
         y += index
-        y[np.broadcast_to(index < 0, y.shape)] += size
+        y += size * (index < 0)
 
 
 FLAT = define("flat_index", infer=_flat_infer, definition=_flat, check=_flat_check, strided=True,
@@ -203,6 +204,20 @@ def advanced(x: Tensor, items: Sequence[Any]) -> Tensor:
                              *range(count + start, y.ndim)))
     return y
 
+
+def getitem(x: Tensor, index: Any) -> Tensor:
+    """Return ``x[index]``: a view for slices and integers, a copy for arrays."""
+    if type(index) is int or type(index) is slice:
+        return apply(SLICE, x, index=(index,))
+    items = index if isinstance(index, tuple) else (index,)
+    for i in items:
+        if not (i is None or i is Ellipsis or isinstance(i, (slice, int, np.integer))) or (
+                isinstance(i, bool)):
+            return advanced(x, items)
+    return apply(SLICE, x, index=items)
+
+
+setattr(Tensor, "__getitem__", getitem)  # noqa: B010
 
 # ---- the functions ----------------------------------------------------------------------------
 

@@ -64,7 +64,7 @@ def _iterate(x: Tensor) -> Iterator[Tensor]:
     if x.ndim == 0:
         raise ShapeError(say("iteration", "at least one axis", "a 0-d tensor",
                              "Use .item() for its number"))
-    return (shape.getitem(x, i) for i in range(len(x)))
+    return (indexing.getitem(x, i) for i in range(len(x)))
 
 
 def _contains(x: Tensor, value: Any) -> bool:

@@ -247,7 +247,7 @@ def _concat_vjp(g: Tensor, shapes: Any, axis: int, needs: Any) -> list[Tensor | 
     for shape, need in zip(shapes, needs, strict=True):
         stop = start + shape[axis]
         index = (slice(None),) * axis + (slice(start, stop),)
-        out.append(getitem(g, index) if need else None)
+        out.append(apply(SLICE, g, index=index) if need else None)
         start = stop
     return out
 
@@ -301,19 +301,6 @@ UNSLICE: Op = define("unslice", infer=_unslice_infer, definition=_unslice, strid
                  doc="y = zeros of a shape with y[index] = g: the adjoint of slice")
 
 
-def getitem(x: Tensor, index: Any) -> Tensor:
-    """Return ``x[index]``: a view for slices and integers, a gather for arrays."""
-    if type(index) is int or type(index) is slice:
-        return apply(SLICE, x, index=(index,))
-    items = index if isinstance(index, tuple) else (index,)
-    if all(i is None or i is Ellipsis or (isinstance(i, (int, np.integer, slice))
-           and not isinstance(i, bool)) for i in items):
-        return apply(SLICE, x, index=items)
-    from .indexing import advanced
-
-    return advanced(x, items)
-
-
 def flip(x: Any, axis: Any = None) -> Tensor:
     """Return x with the order of its elements reversed along the axes (None: all); a view."""
     x = as_tensor(x)
@@ -322,5 +309,5 @@ def flip(x: Any, axis: Any = None) -> Tensor:
         slice(None, None, -1) if i in axes else slice(None) for i in range(x.ndim)))
 
 
-for _name, _function in (("reshape", reshape), ("astype", astype), ("__getitem__", getitem)):
+for _name, _function in (("reshape", reshape), ("astype", astype)):
     setattr(Tensor, _name, _function)

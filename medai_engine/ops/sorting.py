@@ -9,9 +9,9 @@ import numpy as np
 from ..errors import DTypeError, ParameterError, ShapeError, say
 from ..op import apply, define
 from ..tensor import Tensor
-from .indexing import take_along_axis
+from .indexing import getitem, take_along_axis
 from .reduce import normalized
-from .shape import as_tensor, getitem, reshape
+from .shape import as_tensor, reshape
 
 __all__ = ["TopK", "argsort", "nonzero", "searchsorted", "sort", "topk", "unique"]
 
