@@ -155,7 +155,7 @@ class Sequential(Numbered):
         return x
 
     def explain(self, error: ShapeError, width: int, sizes: tuple[int, ...]) -> None:
-        """Tell an error about a flattened input which layer made the width, and from which sizes."""
+        """Tell an error about a flattened input which layer made its width from which sizes."""
         names, members = self.names(), self.members()
         place = members.index(error.path[0]) - 1
         if place >= 0 and len(sizes) > 1 and math.prod(sizes) == width:

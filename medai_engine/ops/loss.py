@@ -184,6 +184,15 @@ def as_indices(indices: np.ndarray) -> np.ndarray:
 
 def _cross_entropy_infer(logits: np.ndarray, labels: np.ndarray, *,
                          ignore: int | None) -> list[tuple[tuple[int, ...], Any]]:
+    if labels.shape != logits.shape[:-1] or labels.dtype.kind not in "iu" or (
+            logits.dtype not in FLOATS) or logits.ndim == 0 or logits.shape[-1] == 0:
+        _refuse(logits, labels)
+    spec = labels.shape, logits.dtype
+    return [spec, spec]
+
+
+def _refuse(logits: np.ndarray, labels: np.ndarray) -> None:
+    """Say what is wrong with logits or labels."""
     where, shapes = "cross_entropy", {"logits": (logits.shape, "N, ..., C"), "labels": labels.shape}
     if logits.dtype not in FLOATS:
         raise DTypeError(say(where, "logits of float32 or float64", logits.dtype,
@@ -194,44 +203,45 @@ def _cross_entropy_infer(logits: np.ndarray, labels: np.ndarray, *,
     if labels.dtype.kind not in "iu":
         raise DTypeError(say(where, "labels as class indices of an integer dtype",
                              str(labels.dtype), "Convert with labels.astype(me.int64)", shapes))
-    if labels.shape != logits.shape[:-1]:
-        fix = "Pass one index per row of the logits"
-        if labels.shape == logits.shape:
-            fix = ("These look one-hot: pass labels.argmax(axis=-1), or probabilities as "
-                   "labels.astype(me.float32)")
-        elif labels.shape == (*logits.shape[:-1], 1):
-            fix = "Drop the last axis with labels.squeeze(-1)"
-        raise ShapeError(say(where, f"labels of shape {logits.shape[:-1]}", str(labels.shape), fix,
-                             shapes))
-    return [(labels.shape, logits.dtype)] * 2
+    fix = "Pass one index per row of the logits"
+    if labels.shape == logits.shape:
+        fix = ("These look one-hot: pass labels.argmax(axis=-1), or probabilities as "
+               "labels.astype(me.float32)")
+    elif labels.shape == (*logits.shape[:-1], 1):
+        fix = "Drop the last axis with labels.squeeze(-1)"
+    raise ShapeError(say(where, f"labels of shape {logits.shape[:-1]}", str(labels.shape), fix,
+                         shapes))
 
 
-def _rows(logits: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
+def _rows(arrays: list[np.ndarray]) -> list[np.ndarray]:
     """Return (N, ..., C) as (rows, C), and what has one entry per row as (rows,)."""
-    return [logits.reshape(-1, logits.shape[-1]), *(a.reshape(-1) for a in others)]
+    ndim = max([a.ndim for a in arrays])
+    if ndim == 2:
+        return arrays
+    return [a.reshape(-1, a.shape[-1]) if a.ndim == ndim else a.reshape(-1) for a in arrays]
 
 
 def _cross_entropy_prepare(arrays: list[np.ndarray], outs: list[np.ndarray],
                            params: dict[str, Any]) -> list[np.ndarray]:
     logits, labels = arrays
-    return _rows(logits, as_indices(labels), *outs)
+    return _rows([logits, as_indices(labels), *outs])
 
 
 def _grad_infer(g_loss: np.ndarray, g_lse: np.ndarray, logits: np.ndarray, labels: np.ndarray,
                 lse: np.ndarray) -> tuple[tuple[int, ...], Any]:
-    for name, a in (("g_loss", g_loss), ("g_lse", g_lse), ("lse", lse), ("labels", labels)):
-        if a.shape != logits.shape[:-1]:
-            raise ShapeError(say("softmax_cross_entropy_grad", f"{name} of {logits.shape[:-1]}",
-                                 str(a.shape), "One entry per row"))
+    rows = logits.shape[:-1]
+    if not g_loss.shape == g_lse.shape == labels.shape == lse.shape == rows:
+        raise ShapeError(say("softmax_cross_entropy_grad", f"arrays of shape {rows}", "others",
+                             "Pass one entry per row",
+                             {"g_loss": g_loss.shape, "g_lse": g_lse.shape, "lse": lse.shape,
+                              "labels": labels.shape}))
     return logits.shape, logits.dtype
 
 
 def _grad_prepare(arrays: list[np.ndarray], outs: list[np.ndarray],
                   params: dict[str, Any]) -> list[np.ndarray]:
     g_loss, g_lse, logits, labels, lse = arrays
-    g_loss, g_lse, labels, lse = (a.reshape(-1) for a in (g_loss, g_lse, labels, lse))
-    return [g_loss, g_lse, logits.reshape(-1, logits.shape[-1]), as_indices(labels), lse,
-            outs[0].reshape(-1, logits.shape[-1])]
+    return _rows([g_loss, g_lse, logits, as_indices(labels), lse, *outs])
 
 
 def _last(t: Tensor) -> Tensor:
@@ -277,7 +287,7 @@ SOFTMAX_CROSS_ENTROPY = define(
         "cross_entropy", "labels", labels, logits.shape[-1], ignore),
     vjp={"logits": lambda g_loss, g_lse, logits, labels, lse: apply(
         SOFTMAX_CROSS_ENTROPY_GRAD, g_loss, g_lse, logits, labels, lse)},
-    work=_rowwise(lambda n: 4 * n + 6, 0), onnx="SoftmaxCrossEntropyLoss",
+    work=_rowwise(lambda n: 4 * n + 4, 0), onnx="SoftmaxCrossEntropyLoss",
     doc="lse = log sum_c e^logits_c, loss = lse - logits_label; 0 for an ignored label")
 SOFTMAX_CROSS_ENTROPY_GRAD = define(
     "softmax_cross_entropy_grad", infer=_grad_infer, kernel="softmax_cross_entropy_grad",

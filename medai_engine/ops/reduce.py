@@ -71,9 +71,11 @@ def restore(t: Tensor, x_shape: tuple[int, ...], axis: Axis, keepdims: bool) -> 
 
 def spread(g: Tensor, x_shape: tuple[int, ...], axis: Axis, keepdims: bool) -> Tensor:
     """Return the gradient of a sum: g repeated along the reduced axes."""
-    from .shape import broadcast_to
+    from .shape import BROADCAST
 
-    return broadcast_to(restore(g, x_shape, axis, keepdims), x_shape)
+    if g.data.ndim:  # one number broadcasts as it is
+        g = restore(g, x_shape, axis, keepdims)
+    return apply(BROADCAST, g, shape=x_shape)
 
 
 def reduction(name: str, equation: str, vjp: dict[str, Any] | None, *, dtype: Any = None,
@@ -150,8 +152,7 @@ SUM = reduction("sum", "y = the sum of x along the axes", {"x": lambda g, x_shap
                 operations=lambda size, out: size - out if size else 0, onnx="ReduceSum")
 MEAN = reduction("mean", "y = the sum of x along the axes, divided by their number of elements",
                  {"x": lambda g, x_shape, axis, keepdims: spread(
-                     g * (1.0 / max(1, math.prod(x_shape[a] for a in normalized(
-                         "mean", axis, len(x_shape))))), x_shape, axis, keepdims)},
+                     g * (max(1, g.data.size) / max(1, math.prod(x_shape))), x_shape, axis, keepdims)},
                  linear=[("x",)], floating=True, empty=False, extra=lambda n: (1.0 / n,),
                  operations=lambda size, out: size if size != out else 0, onnx="ReduceMean")
 PROD = reduction("prod", "y = the product of x along the axes", {"x": _prod_vjp},
