@@ -7,6 +7,9 @@ import pickle
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
 from numpy.testing import assert_array_equal
 
 import medai_engine as me
@@ -60,6 +63,55 @@ def test_writes_by_index(name):
         t[index] = value
     x[index] = value
     assert_array_equal(t.numpy(), x)
+
+
+@st.composite
+def indices(draw):
+    """Mix integers, slices, new axes, an Ellipsis, arrays and masks over the axes of X."""
+    shape = draw(npst.broadcastable_shapes((2, 3), min_dims=0, max_dims=2))
+    items, axis, dots = [], 0, False
+    while axis < 3:
+        kind = draw(st.sampled_from(["integer", "slice", "new", "array", "mask", "dots", "stop"]))
+        n = X.shape[axis]
+        if kind == "stop":
+            break
+        if kind == "integer":
+            items.append(draw(st.integers(-n, n - 1)))
+        elif kind == "slice":
+            items.append(draw(st.slices(n)))
+        elif kind == "array":
+            items.append(draw(npst.arrays(np.int64, shape, elements=st.integers(-n, n - 1))))
+        elif kind == "mask":  # as many True as the arrays broadcast with
+            mask = np.zeros(n, bool)
+            mask[draw(st.permutations(range(n)))[:3]] = True
+            items.append(mask)
+        elif kind == "new":
+            items.append(None)
+        elif dots:
+            continue
+        else:
+            items.append(...)
+            dots = True
+        axis += kind not in ("new", "dots")
+    return tuple(items)
+
+
+@given(index=indices())
+def test_drawn_indexing(index):
+    try:
+        expected = X[index]
+    except IndexError:  # shapes that do not broadcast
+        with pytest.raises(IndexError):
+            me.asarray(X)[index]
+        return
+    got = me.asarray(X)[index]
+    assert got.shape == expected.shape
+    assert_array_equal(got.numpy(), expected)
+    g = me.grad(lambda x: (x[index] * np.arange(1.0, expected.size + 1).reshape(
+        expected.shape)).sum())(X)
+    places, exact = np.arange(X.size).reshape(X.shape)[index], np.zeros(X.size)
+    np.add.at(exact, places, np.arange(1.0, expected.size + 1).reshape(expected.shape))
+    assert_array_equal(g.numpy().ravel(), exact)
 
 
 def test_indices_may_be_tensors():
@@ -166,6 +218,14 @@ def test_writes_need_a_leaf_under_no_grad(write):
     assert w.tolist() != [1, 2]
 
 
+def test_other_updates_are_refused():
+    for symbol in ("**", "//", "%", "@", "&", "|", "^"):
+        w = me.tensor([1.0, 2.0])
+        with me.no_grad(), pytest.raises(me.GraphError, match="for a new tensor"):
+            exec(f"w {symbol}= w")
+        assert w.tolist() == [1, 2]
+
+
 def test_a_write_makes_older_graphs_refuse():
     for write in (lambda w: w.copy_(0), lambda w: w[0].copy_(5), lambda w: w.reshape(-1).copy_(5)):
         w = me.tensor([1.0, 2.0], requires_grad=True)
@@ -216,6 +276,7 @@ def test_numbers_copies_and_pickles():
     t = me.tensor([2.5], requires_grad=True)
     assert float(t) == t.item() == 2.5 and int(t) == 2 and bool(t) and (+t) is t
     assert [10, 20, 30][me.tensor(1, me.int64)] == 20
+    assert f"{t:.2f}" == "2.50" and f"{me.tensor(7, me.int64):>3d}" == "  7" and f"{t}" == repr(t)
     for other in (copy.copy(t), copy.deepcopy(t), pickle.loads(pickle.dumps(t))):
         assert other is not t and other.tolist() == [2.5] and other.requires_grad
     c = t.clone()

@@ -88,8 +88,22 @@ def _updated(symbol: str, function: Callable[[Any, Any], Tensor]) -> Callable[..
     return update
 
 
+def _refused(symbol: str) -> Callable[..., Tensor]:
+    """Return a method that raises: without it Python would make ``t`` another tensor."""
+
+    def refuse(t: Tensor, other: Any) -> Tensor:
+        raise GraphError(say(symbol, "one of += -= *= /=", symbol,
+                             f"Write t = t {symbol[:-1]} x for a new tensor, or t.copy_(t "
+                             f"{symbol[:-1]} x) under no_grad"))
+
+    return refuse
+
+
 WRITERS = {"copy_": copy_, "__setitem__": setitem, "__iadd__": _updated("+=", F["add"]),
            "__isub__": _updated("-=", F["subtract"]), "__imul__": _updated("*=", F["multiply"]),
-           "__itruediv__": _updated("/=", F["divide"])}
+           "__itruediv__": _updated("/=", F["divide"]),
+           **{f"__i{name}__": _refused(symbol) for name, symbol in (
+               ("pow", "**="), ("floordiv", "//="), ("mod", "%="), ("matmul", "@="),
+               ("and", "&="), ("or", "|="), ("xor", "^="))}}
 for _name, _writer in WRITERS.items():
     setattr(Tensor, _name, _writer)

@@ -71,6 +71,11 @@ def _contains(x: Tensor, value: Any) -> bool:
     return bool(statistics.any(F["equal"](x, value)))
 
 
+def _format(x: Tensor, spec: str) -> str:
+    """Format a single number by ``spec``; without one, everything as ``repr`` does."""
+    return format(x.item(), spec) if spec else repr(x)
+
+
 # ---- NumPy's protocols ------------------------------------------------------------------------
 
 # NumPy's names, where they are not the engine's
@@ -123,6 +128,7 @@ def _namespace(self: Tensor, *, api_version: str | None = None) -> Any:
     return medai_engine
 
 PROTOCOLS = {"__iter__": _iterate, "__contains__": _contains, "__pos__": lambda self: self,
+             "__format__": _format,
              "__array_ufunc__": _ufunc, "__array_function__": _array_function,
              "__array_namespace__": _namespace}
 
