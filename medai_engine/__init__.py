@@ -25,7 +25,7 @@ from .custom import kernel, op
 from .errors import (DataError, DTypeError, GraphError, MedaiError, MissingExtraError,
                      ParameterError, ShapeError)
 from . import functional, nn, optim
-from . import data, inspect, io, training
+from . import data, inspect, io, testing, training
 from .io import load
 from .kernels import get_num_threads, set_num_threads
 
