@@ -81,7 +81,7 @@ def test_fit_has_the_bits_of_a_hand_written_loop(optimizer, loss):
 
 
 def test_lbfgs_fits_with_a_closure():
-    x, y = points()
+    x, _ = points()
     model = nn.Linear(5, 1)
     model.compile(optim.LBFGS(model.parameters(), line_search_fn="strong_wolfe"), "mse")
     history = model.fit(x, x @ np.arange(5.0), epochs=3, batch_size=len(x), verbose=False)

@@ -57,6 +57,8 @@ class Checkpoint(Monitor):
         if run.validation is None:
             self.monitor = self.monitor.removeprefix("val_")
         super().on_train_begin(run)
+        for part in self.folder.glob(".*.safetensors.*.part"):
+            part.unlink()  # of a process that was killed while it wrote
         self.write(run, "last")
 
     def on_epoch_begin(self, run: Run) -> None:

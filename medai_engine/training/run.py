@@ -242,7 +242,13 @@ class Run:
                 "drop_last": self.loader.drop_last, "accumulate": self.accumulate,
                 "metrics": list(self.compiled.metrics),
                 "optimizer": type(self.optimizer).__name__,
-                "callbacks": [type(callback).__name__ for callback in self.callbacks]}
+                "callbacks": [type(callback).__name__ for callback in self.remembering]}
+
+    @property
+    def remembering(self) -> list[Callback]:
+        """The callbacks with state; others may differ when a run is resumed."""
+        return [callback for callback in self.callbacks
+                if type(callback).state_dict is not Callback.state_dict]
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a resumed run needs to end with the same bits."""
@@ -258,7 +264,7 @@ class Run:
             "tally": self.tally.state_dict(),
             "history": self.history.rows,
             "stopped": self.stopped,
-            "callbacks": [callback.state_dict() for callback in self.callbacks],
+            "callbacks": [callback.state_dict() for callback in self.remembering],
         }
 
     def load_state_dict(self, state: dict[str, Any], source: str = "checkpoint") -> None:
@@ -287,7 +293,7 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
         for name, generator in generators(self.model).items():
             generator.set_state(state["random"][name])
-        for callback, kept in zip(self.callbacks, state["callbacks"], strict=True):
+        for callback, kept in zip(self.remembering, state["callbacks"], strict=True):
             callback.load_state_dict(kept)
         self.epoch, self.position = state["epoch"], state["position"]
         self.seconds, self.stopped = state["seconds"], state["stopped"]
