@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .errors import DTypeError, ParameterError, extra, say
-from .op import FLOATS, Op, apply
+from .op import FLOATS, Op, apply, parameters
 
 __all__ = ["kernel", "op"]
 
@@ -54,12 +53,8 @@ def op(gradient: Mapping[str, Callable[..., Any]] | Callable[..., Any] | None = 
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        signature = inspect.signature(function)
-
         def infer(*arrays: np.ndarray, **params: Any) -> None:
             """Leave validation to the function itself."""
-
-        infer.__signature__ = signature  # type: ignore[attr-defined]
 
         def definition(*arrays: np.ndarray, **params: Any) -> Any:
             result = function(*arrays, **params)
@@ -76,10 +71,11 @@ def op(gradient: Mapping[str, Callable[..., Any]] | Callable[..., Any] | None = 
                                          "return y.astype(x.dtype)"))
             return [np.asarray(y) for y in results]
 
-        defaults = {name: p.default for name, p in signature.parameters.items()
-                    if p.kind == p.KEYWORD_ONLY and p.default is not p.empty}
+        inputs, params, _ = parameters(function)
+        defaults = function.__kwdefaults__ or {}
         record = Op(function.__name__, infer=infer, definition=definition, vjp=gradient,
                     outputs=outputs, analytic=analytic, view=True, strided=True,
+                    names=(inputs, params),
                     doc=function.__doc__ or function.__name__)
 
         @wraps(function)

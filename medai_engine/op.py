@@ -11,7 +11,6 @@ handled here, once; a gradient rule only states the mathematics, with ops.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -48,6 +47,16 @@ class Rule(NamedTuple):
     arguments: tuple[tuple[str, Any], ...]  # (kind, key), see Op._read
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+
+
+def parameters(function: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
+    """Return positional names, keyword-only names, and whether a starred name takes the rest."""
+    code = function.__code__
+    positional, keywords = code.co_argcount, code.co_kwonlyargcount
+    names = code.co_varnames
+    starred = bool(code.co_flags & 4)  # CO_VARARGS: the starred name follows the keyword-only ones
+    rest = names[positional + keywords: positional + keywords + starred]
+    return names[:positional] + rest, names[positional: positional + keywords], starred
 
 
 class Op:
@@ -91,6 +100,8 @@ class Op:
         Whether the kernel takes inputs of any strides.
     onnx : str
         The ONNX operator, or the reason for none.
+    names : pair of tuples, optional
+        Inputs and params, where ``infer`` is one function for many ops and cannot name them.
     check : callable or None
         ``check(*arrays, **params)`` looks at values (labels, indices) before anything is written.
     """
@@ -108,7 +119,8 @@ class Op:
                  check: Callable[..., None] | None = None, view: bool = False,
                  writes: Callable[..., Sequence[int]] | None = None, inplace: Sequence[str] = (),
                  linear: Sequence[Sequence[str]] = (), analytic: bool = False,
-                 elementwise: str = "", strided: bool = False, onnx: str = ""):
+                 elementwise: str = "", strided: bool = False, onnx: str = "",
+                 names: tuple[tuple[str, ...], tuple[str, ...]] | None = None):
         self.name = name
         self.infer = infer
         self.doc = doc
@@ -125,10 +137,9 @@ class Op:
         self.elementwise = elementwise
         self.strided = strided or bool(elementwise)
         self.onnx = onnx
-        parameters = inspect.signature(infer).parameters.values()
-        self.inputs = tuple(p.name for p in parameters if p.kind != p.KEYWORD_ONLY)
-        self.variadic = any(p.kind == p.VAR_POSITIONAL for p in parameters)
-        self.params = tuple(p.name for p in parameters if p.kind == p.KEYWORD_ONLY)
+        self.inputs, self.params, self.variadic = parameters(infer)
+        if names is not None:
+            self.inputs, self.params, self.variadic = (*names, False)
         if definition is not None:
             self.definition = definition
         else:
@@ -150,7 +161,7 @@ class Op:
         if isinstance(function, tuple):
             names, function = function[0].split(), function[1]
         else:
-            names = list(inspect.signature(function).parameters)[cotangents:]
+            names = parameters(function)[0][cotangents:]
         arguments: list[tuple[str, Any]] = []
         for name in names:
             if name == "needs":

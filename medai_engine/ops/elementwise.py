@@ -7,7 +7,6 @@ fused gradient (``relu_grad`` ...), an op with a row of its own, so second deriv
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -43,12 +42,10 @@ def row(name: str, inputs: str, kind: str, operations: float, equation: str,
                     "Insert axes of size 1 with expand_dims or reshape", shapes)) from None
         return shape, np.bool_ if kind == "bool" else arrays[-1].dtype
 
-    infer.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in names]
-        + [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY) for n in params.split()])
     op = define(
         name, infer=infer, kernel=name, vjp=vjp, elementwise=kind, linear=linear,
-        analytic=analytic, onnx=onnx, inplace=[n for n in names if n != "condition"],
+        analytic=analytic, onnx=onnx, names=(tuple(names), tuple(params.split())),
+        inplace=[n for n in names if n != "condition"],
         work=lambda arrays, outs, params: (0, int(operations * math.prod(outs[0][0]))),
         doc=equation)
     FUNCTIONS[name] = (bind(op) if params or len(names) > 2
