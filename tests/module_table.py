@@ -1,0 +1,213 @@
+"""The module table: one row per module of ``nn``, walked by the checks of test_modules.py.
+
+A row makes the module and its inputs; where PyTorch has the module, it also makes that one, and
+weights are copied over by name.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from medai_engine import nn
+
+ROWS: dict[str, Row] = {}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One module.
+
+    Attributes
+    ----------
+    make : callable
+        Returns the module, in float64 where it has parameters.
+    inputs : callable
+        numpy Generator -> list of arrays; floating ones are differentiated.
+    text : str
+        What it prints.
+    parameters : mapping
+        Shapes by name, in order.
+    torch : callable or None
+        ``torch.nn`` -> PyTorch's module, or None with the reason in ``why``.
+    wrong : tuple or None
+        Arguments that have to raise, and a pattern of the message.
+    why : str
+        Why PyTorch is no oracle, or why no input is wrong.
+    """
+
+    make: Callable[[], nn.Module]
+    inputs: Callable[[np.random.Generator], list[np.ndarray]]
+    text: str
+    parameters: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    torch: Callable[[Any], Any] | None = None
+    wrong: tuple[Sequence[Any], str] | None = None
+    why: str = ""
+    first: bool = False  # whether PyTorch wants channels first
+
+
+def row(name: str, make: Callable[[], nn.Module], inputs: Any, text: str, **fields: Any) -> None:
+    ROWS[name] = Row(make, inputs, text, **fields)
+
+
+def one(*shape: int) -> Callable[[np.random.Generator], list[np.ndarray]]:
+    """Return one normal input."""
+    return lambda r: [r.standard_normal(shape)]
+
+
+def two(*shape: int) -> Callable[[np.random.Generator], list[np.ndarray]]:
+    """Return two inputs of one shape."""
+    return lambda r: list(r.standard_normal((2, *shape)))
+
+
+def shares(*shape: int) -> Callable[[np.random.Generator], list[np.ndarray]]:
+    """Return probabilities and targets between 0 and 1."""
+    return lambda r: list(r.uniform(0.1, 0.9, (2, *shape)))
+
+
+F64 = np.float64
+integers = np.zeros((2, 3), int)
+
+# ---- activations ------------------------------------------------------------------------------
+
+for _name in ("ReLU", "ReLU6", "SELU", "SiLU", "Mish", "Sigmoid", "LogSigmoid", "Tanh", "Softsign",
+              "Hardsigmoid", "Hardswish"):
+    row(_name, getattr(nn, _name), one(4, 5), f"{_name}()",
+        torch=lambda t, name=_name: getattr(t, name)(), why="takes anything that is a number")
+for _name, _options, _text in (
+        ("LeakyReLU", {"negative_slope": 0.2}, "negative_slope=0.2"),
+        ("ELU", {"alpha": 0.5}, "alpha=0.5"), ("CELU", {"alpha": 0.5}, "alpha=0.5"),
+        ("GELU", {"approximate": "tanh"}, "approximate='tanh'"),
+        ("Softplus", {"beta": 2.0, "threshold": 1.0}, "beta=2.0, threshold=1.0"),
+        ("Hardtanh", {"min_val": -0.5, "max_val": 2.0}, "min_val=-0.5, max_val=2.0")):
+    row(_name, lambda name=_name, options=_options: getattr(nn, name)(**options), one(4, 5),
+        f"{_name}({_text})", why="takes anything that is a number",
+        torch=lambda t, name=_name, options=_options: getattr(t, name)(**options))
+for _name in ("Softmax", "LogSoftmax"):
+    row(_name, lambda name=_name: getattr(nn, name)(axis=0), one(4, 5), f"{_name}(axis=0)",
+        torch=lambda t, name=_name: getattr(t, name)(dim=0),
+        wrong=([integers], "floating"))
+row("PReLU", lambda: nn.PReLU(3, 0.1, dtype=F64), one(2, 4, 3), "PReLU(num_parameters=3)",
+    parameters={"weight": (3,)}, torch=lambda t: t.PReLU(3, 0.1), first=True,
+    wrong=([np.zeros((2, 4))], r"\(1,\) or \(4,\)"))
+
+# ---- layers -----------------------------------------------------------------------------------
+
+row("Linear", lambda: nn.Linear(3, 4, dtype=F64), one(2, 5, 3),
+    "Linear(in_features=3, out_features=4, bias=True)",
+    parameters={"weight": (4, 3), "bias": (4,)}, torch=lambda t: t.Linear(3, 4),
+    wrong=([np.zeros((2, 5))], r"3 input features, got 5.*Use Linear\(5, 4\)"))
+row("Linear without bias", lambda: nn.Linear(3, 4, bias=False, dtype=F64), one(2, 3),
+    "Linear(in_features=3, out_features=4, bias=False)", parameters={"weight": (4, 3)},
+    torch=lambda t: t.Linear(3, 4, bias=False), wrong=([np.zeros((2, 5))], "got 5"))
+row("Embedding", lambda: nn.Embedding(5, 3, padding_idx=1, dtype=F64),
+    lambda r: [r.integers(0, 5, (2, 4))], "Embedding(5, 3, padding_idx=1)",
+    parameters={"weight": (5, 3)}, torch=lambda t: t.Embedding(5, 3, padding_idx=1),
+    wrong=([np.array([5])], "0 to 4.*got 5"))
+row("Dropout", lambda: nn.Dropout(0.3), one(4, 5), "Dropout(p=0.3)", wrong=([integers], "floating"),
+    why="masks differ; PyTorch agrees in evaluation, see test_dropout")
+row("Flatten", nn.Flatten, one(2, 3, 4), "Flatten(start_axis=1, end_axis=-1)",
+    torch=lambda t: t.Flatten(), wrong=([np.zeros(3)], "an axis between -1 and 0, got 1"))
+row("Reshape", lambda: nn.Reshape(2, -1), one(3, 8), "Reshape(shape=(2, -1))",
+    torch=lambda t: t.Unflatten(1, (2, -1)), wrong=([np.zeros((3, 5))], "15 elements"))
+row("Identity", nn.Identity, one(2, 3), "Identity()", torch=lambda t: t.Identity(),
+    why="returns whatever it gets")
+
+# ---- containers -------------------------------------------------------------------------------
+
+row("Sequential", lambda: nn.Sequential(nn.Linear(3, 4, dtype=F64), nn.Tanh(),
+                                        nn.Linear(4, 2, dtype=F64)), one(5, 3), """\
+Sequential(
+  (0): Linear(in_features=3, out_features=4, bias=True)
+  (1): Tanh()
+  (2): Linear(in_features=4, out_features=2, bias=True)
+)""", parameters={"0.weight": (4, 3), "0.bias": (4,), "2.weight": (2, 4), "2.bias": (2,)},
+    torch=lambda t: t.Sequential(t.Linear(3, 4), t.Tanh(), t.Linear(4, 2)),
+    wrong=([np.zeros((5, 4))], r"^model\.0 \(Linear\): linear: expected 3 input features"))
+row("Residual", lambda: nn.Residual(nn.Linear(3, 3, dtype=F64), nn.Tanh()), one(5, 3), """\
+Residual(
+  (body): Sequential(
+    (0): Linear(in_features=3, out_features=3, bias=True)
+    (1): Tanh()
+  )
+  (shortcut): Identity()
+)""", parameters={"body.0.weight": (3, 3), "body.0.bias": (3,)},
+    why="PyTorch has no such module; see test_residual",
+    wrong=([np.zeros((5, 4))], r"^model\.body\.0 \(Linear\)"))
+for _name in ("ModuleList", "ModuleDict", "ParameterList"):
+    _members = {"ModuleList": lambda: nn.ModuleList([nn.Linear(2, 3)]),
+                "ModuleDict": lambda: nn.ModuleDict({"a": nn.Linear(2, 3)}),
+                "ParameterList": lambda: nn.ParameterList([np.zeros((3, 2))])}[_name]
+    row(_name, _members, lambda r: [], {
+        "ModuleList": "ModuleList(\n  (0): Linear(in_features=2, out_features=3, bias=True)\n)",
+        "ModuleDict": "ModuleDict(\n  (a): Linear(in_features=2, out_features=3, bias=True)\n)",
+        "ParameterList": "ParameterList((3, 2))"}[_name],
+        parameters={"ModuleList": {"0.weight": (3, 2), "0.bias": (3,)},
+                    "ModuleDict": {"a.weight": (3, 2), "a.bias": (3,)},
+                    "ParameterList": {"0": (3, 2)}}[_name],
+        wrong=([np.zeros(3)], "a method forward"), why="holds modules and computes nothing")
+
+# ---- losses -----------------------------------------------------------------------------------
+
+
+def classes(r: np.random.Generator) -> list[np.ndarray]:
+    """Return logits and labels, one of them ignored."""
+    return [r.standard_normal((4, 3)), np.array([0, 2, -100, 1])]
+
+
+_weight = np.array([0.5, 1.0, 2.0])
+_mean = "reduction='mean'"
+row("CrossEntropyLoss", lambda: nn.CrossEntropyLoss(_weight, label_smoothing=0.1), classes,
+    f"CrossEntropyLoss(ignore_index=-100, label_smoothing=0.1, {_mean})",
+    torch=lambda t: t.CrossEntropyLoss(tensor(_weight), label_smoothing=0.1),
+    wrong=([np.zeros((2, 3)), np.zeros(2)], "integer dtype"))
+row("NLLLoss", lambda: nn.NLLLoss(_weight), classes, f"NLLLoss(ignore_index=-100, {_mean})",
+    torch=lambda t: t.NLLLoss(tensor(_weight)),
+    wrong=([np.zeros((2, 3)), np.array([0, 3])], "got 3"))
+row("BCELoss", lambda: nn.BCELoss(_weight), shares(4, 3), f"BCELoss({_mean})",
+    torch=lambda t: t.BCELoss(tensor(_weight)),
+    wrong=([np.ones((2, 3)) * 3, np.ones((2, 3))], "between 0 and 1"))
+row("BCEWithLogitsLoss", lambda: nn.BCEWithLogitsLoss(pos_weight=_weight), shares(4, 3),
+    f"BCEWithLogitsLoss({_mean})",
+    torch=lambda t: t.BCEWithLogitsLoss(pos_weight=tensor(_weight)),
+    wrong=([np.zeros((2, 1)), np.zeros(2)], "reshape"))
+for _name, _options, _text in (
+        ("MSELoss", {}, ""), ("L1Loss", {"reduction": "sum"}, ""),
+        ("SmoothL1Loss", {"beta": 0.5}, "beta=0.5, "),
+        ("HuberLoss", {"delta": 0.5}, "delta=0.5, ")):
+    row(_name, lambda name=_name, options=_options: getattr(nn, name)(**options), two(4, 3),
+        f"{_name}({_text}reduction='{_options.get('reduction', 'mean')}')",
+        torch=lambda t, name=_name, options=_options: getattr(t, name)(**options),
+        wrong=([np.zeros((2, 1)), np.zeros(2)], "of one shape"))
+row("KLDivLoss", lambda: nn.KLDivLoss("batchmean", log_target=True),
+    lambda r: list(np.log(r.dirichlet(np.ones(3), (2, 4)))),
+    "KLDivLoss(reduction='batchmean', log_target=True)",
+    torch=lambda t: t.KLDivLoss(reduction="batchmean", log_target=True),
+    wrong=([np.zeros((2, 1)), np.zeros(2)], "of one shape"))
+row("TripletMarginLoss", lambda: nn.TripletMarginLoss(margin=2.0, swap=True),
+    lambda r: list(r.standard_normal((3, 4, 5))),
+    f"TripletMarginLoss(margin=2.0, p=2.0, eps=1e-06, swap=True, {_mean})",
+    torch=lambda t: t.TripletMarginLoss(margin=2.0, swap=True),
+    wrong=([np.zeros((2, 3)), np.zeros((2, 3)), np.zeros((2, 4))], "of one shape"))
+row("CosineSimilarity", lambda: nn.CosineSimilarity(axis=1), two(4, 3, 2),
+    "CosineSimilarity(axis=1, eps=1e-08)", torch=lambda t: t.CosineSimilarity(dim=1),
+    wrong=([np.zeros((2, 3)), np.zeros((2, 4))], "broadcast"))
+_ours = "not in PyTorch; test_functional.py compares with the formula"
+row("HingeLoss", nn.HingeLoss, lambda r: [r.standard_normal(4), np.array([1, -1, 1, -1])],
+    f"HingeLoss(margin=1.0, {_mean})", why=_ours, wrong=([np.zeros(2), np.zeros(2)], "-1 and 1"))
+row("FocalLoss", nn.FocalLoss, lambda r: [r.standard_normal(4), np.array([1, 0, 1, 0])],
+    f"FocalLoss(alpha=0.25, gamma=2.0, {_mean})", why=_ours,
+    wrong=([np.zeros((2, 1)), np.zeros(2)], "of one shape"))
+row("DiceLoss", nn.DiceLoss, shares(2, 3, 4), f"DiceLoss(smooth=1.0, {_mean})", why=_ours,
+    wrong=([np.zeros((2, 3)), np.zeros((2, 3))], r"\(N, ..., C\)"))
+row("TverskyLoss", lambda: nn.TverskyLoss(alpha=0.3, beta=0.7), shares(2, 3, 4),
+    f"TverskyLoss(alpha=0.3, beta=0.7, smooth=1.0, {_mean})", why=_ours,
+    wrong=([np.zeros((2, 3)), np.zeros((2, 3))], r"\(N, ..., C\)"))
+
+
+def tensor(x: np.ndarray) -> Any:
+    return importlib.import_module("torch").from_numpy(np.array(x))
