@@ -182,6 +182,18 @@ def test_fast_values(name, dtype):
         check(name, dtype, call(fast, name, samples(name, dtype), dtype))
 
 
+@pytest.mark.parametrize("exponent", [2, 3, 0.5, -1, 0])
+def test_common_exponents(exponent):
+    for dtype in DTYPES:
+        x = np.concatenate([*samples("log", dtype), -samples("log", dtype)[0]])
+        y = fast.power(x, np.full(x.shape, exponent, dtype))
+        same_bits(y, fast.power(x, np.array(exponent, dtype)))
+        with np.errstate(all="ignore"):
+            want = x.astype(np.longdouble) ** np.longdouble(exponent)
+            np.testing.assert_allclose(y, want.astype(dtype), rtol=2 * np.finfo(dtype).eps,
+                                       atol=float(np.finfo(dtype).smallest_subnormal))
+
+
 def test_log2_of_powers_of_two_is_exact():
     for isa in ISAS:
         set_isa(isa)
