@@ -219,34 +219,34 @@ def reverse(roots: Sequence[tuple[Any, Tensor]], wanted: Sequence[Any] | None = 
                 return
             slots = pending[node] = [None] * len(node.specs)
         held = slots[index]
-        slots[index] = g if held is None else held + g  # type: ignore[operator]
+        slots[index] = g if held is None else held + g
 
     with switched(grad=create_graph):
         for edge, g in roots:
             give(edge, g)
         for node in order:
-            slots = pending.pop(node, None)
-            if slots is None or (useful is not None and node not in useful):
+            here = pending.pop(node, None)
+            if here is None or (useful is not None and node not in useful):
                 continue
             if targets is None:
                 if type(node) is Leaf:
-                    found[node, 0] = slots[0]  # type: ignore[assignment]
+                    found[node, 0] = here[0]  # type: ignore[assignment]
                     continue
                 needs = [edge is not None for edge in node.edges]
             else:
-                for index, g in enumerate(slots):
-                    if g is not None and (node, index) in targets:
-                        found[node, index] = g
+                for index, total in enumerate(here):
+                    if total is not None and (node, index) in targets:
+                        found[node, index] = total
                 if type(node) is Leaf:
                     continue
                 needs = [edge is not None and locate(edge)[0] in useful  # type: ignore[operator]
                          for edge in node.edges]
                 if True not in needs:
                     continue
-            for edge, need, g in zip(node.edges, needs, node.pull(slots, needs, create_graph),
-                                     strict=True):
-                if need and g is not None:
-                    give(edge, g)
+            grads = node.pull(here, needs, create_graph)
+            for edge, need, grad in zip(node.edges, needs, grads, strict=True):
+                if need and grad is not None:
+                    give(edge, grad)
             if not retain_graph:
                 node.free()
     return found
@@ -309,7 +309,7 @@ def backward(output: Tensor, gradient: Any = None, *, retain_graph: bool = False
             continue
         if tensor.grad is not None:
             with switched(grad=create_graph):
-                tensor.grad = tensor.grad + g  # type: ignore[operator]
+                tensor.grad = tensor.grad + g
         else:
             tensor.grad = g if g.node is not None else Tensor(own(g.data, taken))
 

@@ -176,7 +176,7 @@ def jvp(fn: Callable[..., Any], primals: Sequence[Any],
         outputs, pack = flatten(y)
         dummies = [Tensor(np.zeros(t.shape, t.dtype)).requires_grad_() for t in outputs]
         pulled = gradients(outputs, inside, dummies, create_graph=True)
-        follow = [t if g.dtype == t.dtype else t.astype(g.dtype)  # type: ignore[attr-defined]
+        follow = [t if g.dtype == t.dtype else t.astype(g.dtype)
                   for g, t in zip(pulled, given, strict=True)]
         pushed = [(p, t) for p, t in zip(pulled, follow, strict=True) if p.node is not None]
         if pushed:
@@ -218,7 +218,7 @@ def jacobian(fn: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
             return Tensor(np.zeros((*y.shape, *x_shape), y.dtype))
         from .ops.shape import concat
 
-        return concat(rows, axis=0).reshape((*y.shape, *x_shape))  # type: ignore[attr-defined]
+        return concat(rows, axis=0).reshape((*y.shape, *x_shape))
 
     return full
 

@@ -149,7 +149,7 @@ class Sequential(Numbered):
             for layer in [v for v in self.__dict__.values() if isinstance(v, Module)]:
                 x = layer(x)
         except ShapeError as error:
-            if len(error.path) == 1 and isinstance(x, Tensor) and x.base is not None:
+            if len(error.trail) == 1 and isinstance(x, Tensor) and x.base is not None:
                 self.explain(error, x.shape[-1], x.base.shape[1:])
             raise
         return x
@@ -157,7 +157,7 @@ class Sequential(Numbered):
     def explain(self, error: ShapeError, width: int, sizes: tuple[int, ...]) -> None:
         """Tell an error about a flattened input which layer made its width from which sizes."""
         names, members = self.names(), self.members()
-        place = members.index(error.path[0]) - 1
+        place = members.index(error.trail[0]) - 1
         if place >= 0 and len(sizes) > 1 and math.prod(sizes) == width:
             error.origin = (str(width), " x ".join(map(str, sizes)),
                             f"{names[place]} {type(members[place]).__name__}")

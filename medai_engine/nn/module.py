@@ -66,7 +66,7 @@ class Module:
         try:
             return self.forward(*args, **kwargs)
         except MedaiError as error:
-            error.path.append(self)
+            error.trail.append(self)
             raise
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:

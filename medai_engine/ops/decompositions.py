@@ -235,7 +235,7 @@ def _vector_norm(x: Tensor, order: float, axis: Axis, keepdims: bool) -> Tensor:
     if order == 1:
         return sum(size, axis, keepdims=keepdims)
     if order == 0:
-        return count_nonzero(x, axis, keepdims).astype(x.dtype)  # type: ignore[attr-defined]
+        return count_nonzero(x, axis, keepdims).astype(x.dtype)
     return _root(sum(_root(size, order) if order > 0 else F["power"](size, order), axis,
                      keepdims=keepdims), 1.0 / order)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import DTypeError, ParameterError, say
 from ..generator import DEFAULT, Generator
-from ..op import FLOATS, apply, define
+from ..op import Op, FLOATS, apply, define
 from ..tensor import Tensor
 
 __all__ = ["dropout"]
@@ -21,7 +21,7 @@ def _infer(x: np.ndarray, *, seed: int, offset: int, p: float) -> tuple[tuple[in
     return x.shape, x.dtype
 
 
-DROPOUT = define(
+DROPOUT: Op = define(
     "dropout", infer=_infer, kernel="dropout", linear=[("x",)], inplace=["x"], onnx="Dropout",
     vjp={"x": lambda g, seed, offset, p: apply(DROPOUT, g, seed=seed, offset=offset, p=p)},
     work=lambda arrays, outs, params: (0, arrays[0].size),

@@ -201,5 +201,5 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     return apply(LINEAR, x, weight, zero)
 
 
-Tensor.__matmul__ = matmul  # type: ignore[attr-defined]
-Tensor.__rmatmul__ = lambda self, other: matmul(other, self)  # type: ignore[attr-defined]
+setattr(Tensor, "__matmul__", matmul)  # noqa: B010 (type checkers see Attached)
+setattr(Tensor, "__rmatmul__", lambda self, other: matmul(other, self))  # noqa: B010

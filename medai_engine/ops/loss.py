@@ -72,18 +72,18 @@ def _softmax_grad_y(u: Tensor, g: Tensor, y: Tensor, axis: int) -> Tensor:
     return u * (g - total(g * y, axis)) - g * total(u * y, axis)
 
 
-SOFTMAX = along_axis(
+SOFTMAX: Op = along_axis(
     "softmax", ("x",), {"x": lambda g, y, axis: apply(SOFTMAX_GRAD, g, y, axis=axis)},
     lambda n: 5 * n - 2, "y = e^x / sum e^x along the axis", onnx="Softmax")
-SOFTMAX_GRAD = along_axis(
+SOFTMAX_GRAD: Op = along_axis(
     "softmax_grad", ("g", "y"), {"g": lambda u, y, axis: apply(SOFTMAX_GRAD, u, y, axis=axis),
                                  "y": _softmax_grad_y},
     lambda n: 4 * n - 1, "out = y (g - sum g y)", outputs=("out",), linear=[("g",)],
     onnx="none: a gradient")
-LOG_SOFTMAX = along_axis(
+LOG_SOFTMAX: Op = along_axis(
     "log_softmax", ("x",), {"x": lambda g, y, axis: apply(LOG_SOFTMAX_GRAD, g, y, axis=axis)},
     lambda n: 5 * n - 1, "y = x - log sum e^x along the axis", onnx="LogSoftmax")
-LOG_SOFTMAX_GRAD = along_axis(
+LOG_SOFTMAX_GRAD: Op = along_axis(
     "log_softmax_grad", ("g", "y"),
     {"g": lambda u, y, axis: u - total(u * F["exp"](y), axis),
      "y": lambda u, g, y, axis: -(u * F["exp"](y) * total(g, axis))},
@@ -280,7 +280,7 @@ def _rowwise(per_row: Callable[[int], int], logits: int) -> Callable[..., tuple[
     return work
 
 
-SOFTMAX_CROSS_ENTROPY = define(
+SOFTMAX_CROSS_ENTROPY: Op = define(
     "softmax_cross_entropy", infer=_cross_entropy_infer, kernel="softmax_cross_entropy",
     outputs=("loss", "lse"), prepare=_cross_entropy_prepare,
     check=lambda logits, labels, ignore: check_indices(
@@ -289,7 +289,7 @@ SOFTMAX_CROSS_ENTROPY = define(
         SOFTMAX_CROSS_ENTROPY_GRAD, g_loss, g_lse, logits, labels, lse)},
     work=_rowwise(lambda n: 4 * n + 4, 0), onnx="SoftmaxCrossEntropyLoss",
     doc="lse = log sum_c e^logits_c, loss = lse - logits_label; 0 for an ignored label")
-SOFTMAX_CROSS_ENTROPY_GRAD = define(
+SOFTMAX_CROSS_ENTROPY_GRAD: Op = define(
     "softmax_cross_entropy_grad", infer=_grad_infer, kernel="softmax_cross_entropy_grad",
     prepare=_grad_prepare, vjp=_grad_vjp, linear=[("g_loss", "g_lse")],
     work=_rowwise(lambda n: 3 * n + 8, 2), onnx="none: a gradient",
@@ -366,7 +366,7 @@ def _slope_x(u: Tensor, g: Tensor, x: Tensor, t: Tensor) -> Tensor:
     return u * g * (1.0 - bend) / q
 
 
-BINARY_CROSS_ENTROPY = define(
+BINARY_CROSS_ENTROPY: Op = define(
     "binary_cross_entropy",
     infer=lambda x, t: _probability_infer("binary_cross_entropy", x, t),
     check=_probability_check, definition=_probability_loss,
@@ -376,7 +376,7 @@ BINARY_CROSS_ENTROPY = define(
     strided=True, work=lambda arrays, outs, params: (0, 9 * arrays[0].size),
     onnx="none: a composition",
     doc="y = -t max(log x, -100) - (1 - t) max(log(1 - x), -100)")
-BINARY_CROSS_ENTROPY_GRAD = define(
+BINARY_CROSS_ENTROPY_GRAD: Op = define(
     "binary_cross_entropy_grad",
     infer=lambda g, x, t: _probability_infer("binary_cross_entropy_grad", x, t, g),
     definition=_probability_slope,

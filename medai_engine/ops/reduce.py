@@ -66,7 +66,7 @@ def restore(t: Tensor, x_shape: tuple[int, ...], axis: Axis, keepdims: bool) -> 
     axes = normalized("reduce", axis, len(x_shape))
     if keepdims:
         return t
-    return t.reshape(reduced(x_shape, axes, True))  # type: ignore[attr-defined]
+    return t.reshape(reduced(x_shape, axes, True))
 
 
 def spread(g: Tensor, x_shape: tuple[int, ...], axis: Axis, keepdims: bool) -> Tensor:
@@ -172,7 +172,7 @@ ARGMIN = reduction("argmin", "y = the index of the first smallest element along 
 LOGSUMEXP = reduction(
     "logsumexp", "y = log of the sum of e^x along the axes, without overflow",
     {"x": lambda g, x, y, axis, keepdims: restore(g, x.shape, axis, keepdims)
-     * (x - restore(y, x.shape, axis, keepdims)).exp()},  # type: ignore[attr-defined]
+     * (x - restore(y, x.shape, axis, keepdims)).exp()},
     floating=True, empty=False, operations=lambda size, out: 4 * size + out,
     onnx="ReduceLogSumExp")
 
@@ -212,14 +212,14 @@ def _cumulative_prod_vjp(g: Tensor, x: Tensor, axis: int) -> Tensor:
     n = last.shape[-1]
     # rows j: products x_{j+1} .. x_k, for k >= j
     k, j = np.arange(n)[None, :], np.arange(n)[:, None]
-    block = where(Tensor(k > j), last.reshape((*last.shape[:-1], 1, n)), 1.0)  # type: ignore[attr-defined]
+    block = where(Tensor(k > j), last.reshape((*last.shape[:-1], 1, n)), 1.0)
     after = where(Tensor(k >= j), apply(CUMULATIVE_PROD, block, axis=-1), 0.0)
     ones = Tensor(np.ones((*last.shape[:-1], 1), x.dtype))
     from .shape import concat
 
     before = apply(CUMULATIVE_PROD, concat([ones, last[..., :-1]], axis=-1), axis=-1)
     moved = permute_dims(g, (*(i for i in range(x.ndim) if i != axis % x.ndim), axis % x.ndim))
-    total = before * apply(SUM, after * moved.reshape((*last.shape[:-1], 1, n)),  # type: ignore[attr-defined]
+    total = before * apply(SUM, after * moved.reshape((*last.shape[:-1], 1, n)),
                            axis=-1, keepdims=False)
     order = list(range(x.ndim - 1))
     order.insert(axis % x.ndim, x.ndim - 1)

@@ -89,8 +89,8 @@ def powers(grads: list[Tensor], order: float) -> list[float]:
         return [apply(SEGMENTS_SUM_SQUARES, *grads).item()]
     sizes = [abs(g.detach()) for g in grads]
     if order == math.inf:
-        return [x.max().item() for x in sizes]  # type: ignore[attr-defined]
-    return [(x ** order).sum().item() for x in sizes]  # type: ignore[attr-defined]
+        return [x.max().item() for x in sizes]
+    return [(x ** order).sum().item() for x in sizes]
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:

@@ -100,14 +100,14 @@ class EMA:
         with no_grad():
             for average, p in zip(self.averages, self.params, strict=True):
                 held = Tensor(p.data.copy())
-                p.copy_(average)  # type: ignore[attr-defined]
-                average.copy_(held)  # type: ignore[attr-defined]
+                p.copy_(average)
+                average.copy_(held)
 
     def copy_to(self) -> None:
         """Give the parameters the averages for good."""
         with no_grad():
             for average, p in zip(self.averages, self.params, strict=True):
-                p.copy_(average)  # type: ignore[attr-defined]
+                p.copy_(average)
 
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of averages (arrays by number), decay and count."""

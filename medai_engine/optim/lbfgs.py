@@ -137,7 +137,7 @@ class LBFGS(Optimizer):
                 d = self._direction(g)
                 t = group["lr"]
                 if memory["iterations"] == 1:
-                    t *= min(1.0, 1.0 / abs(g).sum().item())  # type: ignore[attr-defined]
+                    t *= min(1.0, 1.0 / abs(g).sum().item())
                 slope = dot(g, d)
                 memory.update(gradient=g, direction=d, t=t)
                 if slope > -change:
@@ -179,7 +179,7 @@ class LBFGS(Optimizer):
                 memory["scale"] = curvature / dot(y, y)
         pairs = [(s, y, 1 / dot(y, s)) for s, y in zip(steps, changes, strict=True)]
         weights = []
-        q = -g  # type: ignore[operator]
+        q = -g
         for s, y, rho in reversed(pairs):
             weights.append(dot(s, q) * rho)
             q = q - y * weights[-1]
@@ -199,7 +199,7 @@ class LBFGS(Optimizer):
         """Write a flat vector into the parameters."""
         start = 0
         for p in self._all():
-            p.copy_(reshape(x[start: start + p.size], p.shape))  # type: ignore[attr-defined, index]
+            p.copy_(reshape(x[start: start + p.size], p.shape))
             start += p.size
 
     def state_dict(self) -> dict[str, Any]:
@@ -246,7 +246,7 @@ def dot(a: Tensor, b: Tensor) -> float:
 
 def largest(x: Tensor) -> float:
     """Return the largest absolute value."""
-    return abs(x).max().item()  # type: ignore[attr-defined]
+    return abs(x).max().item()
 
 
 def interpolate(a: Point, b: Point, low: float | None = None, high: float | None = None) -> float:

@@ -265,7 +265,8 @@ class Optimizer:
         """Return a table, the spans of its groups, and the state of each of its parameters."""
         params = [p for _, members in parts for p in members]
         hyper = np.zeros((len(params), len(self.columns)))
-        spans, states = [], []
+        spans: list[Span] = []
+        states: list[dict[str, Any]] = []
         for group, members in parts:
             span = Span(group, names, slice(len(states), len(states) + len(members)))
             fill(hyper, span, self.row(group))

@@ -46,16 +46,16 @@ class Recipe:
     """A model's layers, and the settings with which it is trained unless told otherwise."""
 
     layers: Callable[[int], list[nn.Module]]
-    loss: str
+    loss: type[Any]
     epochs: int
     lr: float
     weight_decay: float
 
 
 MODELS = {
-    "logistic": Recipe(lambda n: [nn.Linear(n, 1)], "bce_with_logits", 100, 2e-2, 2e-3),
+    "logistic": Recipe(lambda n: [nn.Linear(n, 1)], nn.BCEWithLogitsLoss, 100, 2e-2, 2e-3),
     "mlp": Recipe(lambda n: [nn.Linear(n, 16), nn.ReLU(), nn.Linear(16, 2)],
-                  "cross_entropy", 60, 3e-3, 1e-2),
+                  nn.CrossEntropyLoss, 60, 3e-3, 1e-2),
 }
 
 
@@ -190,6 +190,9 @@ def train_risk(options: Options | None = None, out: str | Path | None = None,
     target = str(options.target)
     y, classes = table.labels(target, options.positive)
     train, held = split(table, y, options, HELD_OUT)
+    inner = split(table.take(train), y[train], options, VALIDATION)
+    check_outcomes(table, classes, {"training": y[train][inner[0]],
+                                    "validation": y[train][inner[1]], "held-out": y[held]})
     names = [n for n in table.names if n not in (target, options.group)]
     columns = Columns.fit(table.take(train), names, options.impute)
     x = columns.matrix(table)
@@ -204,9 +207,8 @@ def train_risk(options: Options | None = None, out: str | Path | None = None,
         if config["data_sha256"] != digest:
             raise DataError(say(f"resume {folder}", "the patients it was started with",
                                 f"others in {table.source}", "Restore the file, or train anew"))
-    model, interrupted = learn(options, x[train], y[train],
-                               split(table.take(train), y[train], options, VALIDATION),
-                               folder, resume is not None, verbose)
+    model, interrupted = learn(options, x[train], y[train], inner, folder, resume is not None,
+                               verbose)
     p = probability(model, x[held])
     risk = Risk(folder, model, columns, classes, target, scores(y[held], p),
                 model.compiled.history, interrupted)
@@ -223,14 +225,16 @@ def learn(options: Options, x: np.ndarray, y: np.ndarray, sides: tuple[np.ndarra
     ruler = Standardize(x.shape[1]).fit_rows(x[rows])
     model: Any = nn.Sequential(ruler, *recipe.layers(x.shape[1]))
     lr = options.lr if options.lr is not None else recipe.lr
+    loss = recipe.loss()
     if options.optimizer == "lbfgs":
+        loss = penalized(recipe, model)
         optimizer: Any = optim.LBFGS(model.parameters(), line_search_fn="strong_wolfe")
     elif options.optimizer == "sgd":
         optimizer = optim.SGD(model.parameters(), lr, momentum=0.9,
                               weight_decay=recipe.weight_decay)
     else:
         optimizer = optim.Adam(model.parameters(), lr, weight_decay=recipe.weight_decay)
-    model.compile(optimizer, recipe.loss, ["accuracy", "auc"])
+    model.compile(optimizer, loss, ["accuracy", "auc"])
     whole = options.optimizer == "lbfgs" or not options.batch_size
     stopping = EarlyStopping("val_loss", PATIENCE)
     last = folder / "checkpoint" / "last.safetensors"
@@ -246,6 +250,22 @@ def learn(options: Options, x: np.ndarray, y: np.ndarray, sides: tuple[np.ndarra
         model.load_state_dict(stopping.weights)
         return model, True
     return model, False
+
+
+def penalized(recipe: Recipe, model: nn.Module) -> nn.Module:
+    """Return the recipe's loss plus its penalty on squares, as a line search has to see it.
+
+    Optimisers that take gradients only add the penalty's gradient themselves (``weight_decay``).
+    """
+    class Penalized(recipe.loss):  # type: ignore[name-defined]
+        def forward(self, output: Any, target: Any) -> Any:
+            loss = super().forward(output, target)
+            if not output.requires_grad:  # validation
+                return loss
+            squares = sum((p * p).sum() for p in model.parameters())
+            return loss + 0.5 * recipe.weight_decay * squares
+
+    return Penalized()
 
 
 def patients(options: Options) -> Table:
@@ -273,6 +293,16 @@ def split(table: Table, y: np.ndarray, options: Options, fraction: float
     if options.group is not None:
         return split_by_group(table.text(options.group), fraction, options.seed)
     return split_stratified(y, fraction, options.seed)
+
+
+def check_outcomes(table: Table, classes: list[str], parts: dict[str, np.ndarray]) -> None:
+    """Refuse a split with a part that lacks an outcome: nothing could be scored on it."""
+    for part, y in parts.items():
+        for value, name in enumerate(classes):
+            if not (y == value).any():
+                raise DataError(say(f"{table.source}, {part} patients", f"some with {name!r}",
+                                    f"none among {len(y)}",
+                                    "Add patients, or try another --seed"))
 
 
 def write_run(risk: Risk, held: Table, y: np.ndarray, p: np.ndarray, bundled: bool) -> None:

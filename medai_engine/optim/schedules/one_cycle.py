@@ -63,7 +63,7 @@ class OneCycleLR(Schedule):
         self._require(anneal_strategy in ("cos", "linear"), 'anneal_strategy "cos" or "linear"',
                       repr(anneal_strategy), 'Pass "cos"')
         self._take(optimizer)
-        self.total_steps = total_steps
+        self.total_steps = int(total_steps or 0)  # required above
         self.pct_start = pct_start
         self.anneal_strategy = anneal_strategy
         self.three_phase = three_phase

@@ -63,7 +63,8 @@ class ReduceLROnPlateau(Schedule):
         self.last_epoch = 0
         self.lrs = self.get_last_lr()
 
-    def step(self, metrics: Any, epoch: float | None = None) -> None:
+    def step(  # type: ignore[override]
+            self, metrics: Any, epoch: float | None = None) -> None:
         """Take the metric of one more step (epoch), and reduce the rates if it is time."""
         value = float(metrics)
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch  # type: ignore[assignment]
