@@ -25,28 +25,28 @@ __all__ = [
 class MedaiError(Exception):
     """Base of all errors of the engine.
 
-    ``path`` holds the modules that the error passed through, innermost first; ``Module.__call__``
+    ``trail`` holds the modules that the error passed through, innermost first; ``Module.__call__``
     fills it, and the message starts with the dotted path of the innermost one. ``origin`` holds a
     value of the message, its factors, and the module next to the innermost one that made it.
     """
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message)
-        self.path: list[Any] = []
+        self.trail: list[Any] = []
         self.origin: tuple[str, str, str] | None = None
 
     def __str__(self) -> str:
         message = super().__str__()
-        if not self.path:
+        if not self.trail:
             return message
         names = ["model"]
-        for outer, inner in zip(reversed(self.path), list(reversed(self.path))[1:], strict=False):
+        for outer, inner in zip(reversed(self.trail), list(reversed(self.trail))[1:], strict=False):
             names += [name for name, child in outer.named_children() if child is inner][:1]
         if self.origin is not None:
             value, factors, maker = self.origin
             made = f"got {value} (= {factors} from {'.'.join([*names[:-1], maker])})"
             message = message.replace(f"got {value}", made, 1)
-        return f"{'.'.join(names)} ({type(self.path[0]).__name__}): {message}"
+        return f"{'.'.join(names)} ({type(self.trail[0]).__name__}): {message}"
 
 
 class ShapeError(MedaiError, ValueError, IndexError):
