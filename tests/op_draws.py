@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from op_table import ROWS, Sample
-
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
+from op_table import ROWS, Sample
+
 from medai_engine.op import OPS
 
 REDUCTIONS = ("sum", "mean", "prod", "max", "min", "argmax", "argmin", "logsumexp")
@@ -26,8 +26,9 @@ def drawn(name: str) -> Any:
         return elementwise(name)
     if name in REDUCTIONS:
         return reduction(name)
-    return {"cumulative_sum": scan, "cumulative_prod": scan, "matmul": matmul, "linear": linear,
-            "permute_dims": permute, "slice": index, "concat": concat}.get(name, lambda _: None)(name)
+    found = {"cumulative_sum": scan, "cumulative_prod": scan, "matmul": matmul, "linear": linear,
+             "permute_dims": permute, "slice": index, "concat": concat}.get(name)
+    return found and found(name)
 
 
 def fill(draw: Any, pool: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

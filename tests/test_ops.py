@@ -10,12 +10,12 @@ import importlib.util
 
 import op_checks as check
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from op_checks import engine, engines
 from op_draws import drawn
 from op_table import EXECUTED, ROWS
 
-from hypothesis import given
-from hypothesis import strategies as st
 from medai_engine.op import OPS
 
 NAMES = sorted(ROWS)
@@ -44,8 +44,8 @@ def test_samples(name):
              and f"param {key}" not in row.exempt]
     assert not fixed, f"{name}: no sample varies {fixed}"
     if op.inputs and "sizes" not in row.exempt:
-        sizes = {n for s in samples for x in s.inputs for n in x.shape}
-        assert {0, 1} <= sizes, f"{name}: no sample with an axis of size 0, or of size 1"
+        sizes = {n for s in samples for x in s.inputs for n in (*x.shape, x.size)}
+        assert {0, 1} <= sizes, f"{name}: no sample of size 0 or 1"
         uneven = any(len(set(x.shape)) == x.ndim >= 2 for s in samples for x in s.inputs)
         assert uneven or all(x.ndim < 2 for s in samples for x in s.inputs), \
             f"{name}: no sample with a different size in every dimension"

@@ -163,8 +163,8 @@ def stencil(compute: Callable[[], list[Tensor]], targets: Mapping[str, Tensor],
     def slope(direction: Arrays) -> Arrays:
         far_left, left, right, far_right = (
             moved(compute, targets, direction, d * step) for d in (-2, -1, 1, 2))
-        return [(8 * (r - l) - (rr - ll)) / (12 * step)
-                for ll, l, r, rr in zip(far_left, left, right, far_right, strict=True)]
+        return [(8 * (c - b) - (d - a)) / (12 * step)
+                for a, b, c, d in zip(far_left, left, right, far_right, strict=True)]
 
     return slope
 

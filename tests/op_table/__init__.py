@@ -122,6 +122,8 @@ class Row:
     terms : callable
         (*arrays, **params) -> (k, magnitude): the length of the sums inside and the sum of the
         magnitudes of their terms, for the bound 2 sqrt(k) eps magnitude + 4 eps |y|.
+    oracle_terms : callable or None
+        The same for the comparison with oracles, where their own rounding is larger.
     derivative : str
         "exact" (step 1: the op is linear in each input), "complex" (step through the reference),
         "stencil" (4 points, samples away from kinks), "none", or "auto": by the op's record.
@@ -142,6 +144,7 @@ class Row:
     samples: Callable[[Draw], list[Sample]]
     large: Callable[[Draw], Sample] | None = None
     terms: Callable[..., tuple[int, Any]] = lambda *arrays, **params: (0, 0.0)
+    oracle_terms: Callable[..., tuple[int, Any]] | None = None
     derivative: str = "auto"
     bad: Sequence[Bad] = ()
     pins: Sequence[Pin] = ()

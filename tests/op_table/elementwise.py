@@ -8,16 +8,19 @@ from typing import Any
 import numpy as np
 
 from medai_engine.errors import DTypeError, ShapeError
-from medai_engine.ops.elementwise import F
 
 from . import Draw, bad, pin, r0, row, sample, special, torch
 
 LARGE = 100_003  # several chunks, the last one shorter
 Values = Callable[..., np.ndarray]
 
-ZERO = dict.fromkeys(
-    ("times 1.001", "axis flipped", "last entry dropped", "zeros"),
-    "the gradient is 0, so a multiple, a permutation or a part of it is 0 as well")
+
+
+def step(*inputs: str) -> dict[str, str]:
+    """Return the wrong rules that give the gradient of a step function, which is 0, as well."""
+    return {f"{x} {wrong}": "the gradient is 0, and so is any multiple or part of it"
+            for x in inputs for wrong in ("times 1.001", "flipped", "last dropped", "zeros")}
+
 
 
 def values(low: float, high: float, *kinks: float) -> Callable[[Draw], Values]:
@@ -84,7 +87,7 @@ def large_enough(r: Draw) -> Values:
 
 binary("add", wide, wide, oracle="add", pins=[
     pin([3.0, 5.0], [1.0, 2.0], [2.0, 3.0], gradients=[[1.0, 1.0], [1.0, 1.0]])],
-    equivalent={"swapped": "both gradients of a sum are the cotangent"})
+    equivalent={"a and b swapped": "both gradients of a sum are the cotangent"})
 binary("subtract", wide, wide, oracle="sub")
 binary("multiply", wide, wide, oracle="mul", pins=[
     pin([np.nan, -0.0], [np.inf, -0.0], [0.0, 1.0])])
@@ -106,16 +109,16 @@ binary("hypot", large_enough, large_enough, oracle="hypot")
 binary("logaddexp", wide, wide, oracle="logaddexp", pins=[
     pin([np.log(2), 1000.0, -np.inf], [0.0, 1000.0, -np.inf], [0.0, 0.0, -np.inf])],
     terms=lambda a, b: (2, np.abs(np.maximum(a, b)) + np.log(2)))
-binary("remainder", values(0.1, 0.9), values(-3, -1), oracle="remainder", pins=[
+binary("remainder", values(1.15, 1.85), values(-1.04, -1), oracle="remainder", pins=[
     pin([1.0, -1.0, 0.5, np.nan], [-5.0, 5.0, 2.5, 1.0], [3.0, -3.0, 1.0, 0.0])])
-binary("floor_divide", values(0.1, 0.9), values(-3, -1), oracle="floor_divide", equivalent=ZERO |
-       {"swapped": "both gradients are 0"},
+binary("floor_divide", values(0.1, 0.9), values(-3, -1), oracle="floor_divide",
+       equivalent=step("a", "b") | {"a and b swapped": "both gradients are 0"},
        pins=[pin([-2.0, -2.0, 2.0], [-5.0, 5.0, 5.0], [3.0, -3.0, 2.0])])
 
 unary("negative", -3, 3, oracle="neg")
 unary("abs", -3, 3, 0.0, oracle="abs", pins=[pin([0.0, 2.0], [-0.0, -2.0],
                                                 gradients=[[0.0, -1.0]])])
-unary("sign", -3, 3, 0.0, oracle="sign", equivalent=ZERO,
+unary("sign", -3, 3, 0.0, oracle="sign", equivalent=step("x"),
       pins=[pin([0.0, 1.0, -1.0, np.nan], [0.0, 2.0, -np.inf, np.nan])])
 unary("sqrt", 0.5, 4, oracle="sqrt", pins=[pin([0.0, 3.0, np.nan], [0.0, 9.0, -1.0])])
 unary("square", -3, 3, oracle="square")
@@ -143,10 +146,11 @@ unary("erf", -3, 3, oracle="erf", pins=[pin([0.0, 1.0, -1.0], [0.0, np.inf, -np.
 # ---- rounding, tests, comparison, logic -------------------------------------------------------
 
 HALVES = [-1.5, -0.5, 0.5, 1.5, 2.5]
-for _name, _results in (("floor", [-2.0, -1.0, 0.0, 1.0, 2.0]), ("ceil", [-1.0, 0.0, 1.0, 2.0, 3.0]),
+for _name, _results in (("floor", [-2.0, -1.0, 0.0, 1.0, 2.0]),
+                        ("ceil", [-1.0, 0.0, 1.0, 2.0, 3.0]),
                         ("round", [-2.0, 0.0, 0.0, 2.0, 2.0]),
                         ("trunc", [-1.0, 0.0, 0.0, 1.0, 2.0])):
-    unary(_name, -3, 3, *np.arange(-3, 3.5, 0.5), oracle=_name, equivalent=ZERO,
+    unary(_name, -3, 3, *np.arange(-3, 3.5, 0.5), oracle=_name, equivalent=step("x"),
           pins=[pin(_results, HALVES)])
 
 SPECIAL = [0.0, 1.0, np.nan, np.inf, -np.inf]
@@ -205,7 +209,8 @@ def activation(name: str, *kinks: float, oracle: Any = None, slope: tuple[float,
                grad_terms: Any = None, pins: Any = (), **fields: Any) -> None:
     """Add the rows of an activation and its gradient; ``slope`` bounds what the latter gets."""
     extra = {} if terms is None else {"terms": terms}
-    unary(name, -4, 4, *kinks, oracle=A + name if oracle is None else oracle, params=params, pins=pins, **extra,
+    unary(name, -4, 4, *kinks, oracle=A + name if oracle is None else oracle, params=params,
+          pins=pins, **extra,
           **fields)
     extra = {} if grad_terms is None else {"terms": grad_terms}
     binary(f"{name}_grad", wide, values(*slope, *kinks), params=params, **extra)
@@ -228,7 +233,9 @@ activation("tanh", slope=(-0.95, 0.95), oracle="tanh", pins=[pin([-1.0, 0.0, 1.0
 activation("log_sigmoid", oracle=A + "logsigmoid", pins=[pin([-1e4, -np.log(2)], [-1e4, 0.0])])
 activation("softsign", 0.0)
 activation("gelu", grad_terms=product, oracle="",  # PyTorch's 1 + erf cancels
-           oracles={"scipy": lambda x: x * special().ndtr(x)}, pins=[pin([0.0, 100.0], [0.0, 100.0])])
+           oracles={"scipy": lambda x: x * special().ndtr(x)},  # off by x^2 eps in its tail
+           oracle_terms=lambda x: (1, (2 + x * x) * np.exp(-x * x / 2)),
+           pins=[pin([0.0, 100.0], [0.0, 100.0])])
 activation("gelu_tanh", grad_terms=product, terms=lambda x: (4, np.abs(x)),
            oracle=lambda x: torch().nn.functional.gelu(x, approximate="tanh"))
 activation("silu", grad_terms=product)
@@ -236,8 +243,8 @@ activation("mish", grad_terms=product, pins=[pin([0.0, 1e4], [0.0, 1e4])])
 activation("hardsigmoid", -3.0, 3.0, pins=[pin([0.0, 1.0], [-3.0, 3.0], gradients=[[0.0, 0.0]])])
 activation("hardswish", -3.0, 3.0, grad_terms=product,
            pins=[pin([0.0, 3.0], [-3.0, 3.0], gradients=[[0.0, 1.0]])])
-activation("selu", 0.0, slope=(-1.5, 3))
-activation("elu", 0.0, slope=(-0.6, 3), params=[{"alpha": 1.0}, {"alpha": 0.7}])
+activation("selu", 0.0, slope=(-1.5, 1.5))
+activation("elu", 0.0, slope=(-0.6, 0.6), params=[{"alpha": 1.0}, {"alpha": 0.7}])
 activation("celu", 0.0, params=[{"alpha": 1.0}, {"alpha": 0.7}])
 activation("leaky_relu", 0.0, params=[{"slope": 0.01}, {"slope": 0.3}],
            oracle=lambda x, slope: torch().nn.functional.leaky_relu(x, slope))

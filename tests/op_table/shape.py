@@ -61,7 +61,7 @@ row("permute_dims", lambda r: [
     oracles={"torch": lambda x, axes: x.permute(axes)})
 
 BROADCASTS = [((2, 1), (2, 3)), ((3, 1, 5), (3, 4, 5)), ((5,), (4, 5)), ((), (7,)), ((1,), (1,)),
-              ((1, 3), (0, 3))]
+              ((1, 3), (0, 3)), ((0, 1), (0, 3))]
 row("broadcast_to", lambda r: [sample(r.normal(*s), shape=t) for s, t in BROADCASTS],
     bad=[bad(ShapeError, r"\(2, 3\) broadcasts to, got \(2, 4\)", r0(2, 3), shape=(2, 4))],
     oracles={"torch": lambda x, shape: x.broadcast_to(shape)})
