@@ -4,6 +4,11 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +17,7 @@ import pytest
 from oracle import agree, channels_first, enough, rng
 
 import medai_engine as me
+from medai_engine import functional, nn
 from medai_engine import functional as F
 from medai_engine.errors import DataError, DTypeError, ParameterError, ShapeError
 from medai_engine.testing import gradcheck, gradgradcheck
@@ -177,3 +183,22 @@ def test_enough_was_compared():
     """Every function ran against its equivalent, with all options."""
     enough({"embedding": 3, "prelu": 2, "softmax": 3, "log_softmax": 3,
             **{name: len(options) for name, options in ACTIVATIONS.items()}})
+
+
+# ---- documentation ----------------------------------------------------------------------------
+
+TEXTS = [m.name for package in (functional, nn)
+         for m in pkgutil.iter_modules(package.__path__, package.__name__ + ".")]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_examples_in_docstrings_run(name):
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+@pytest.mark.parametrize("name", F.__all__)
+def test_functions_say_equation_and_sections(name):
+    doc = inspect.getdoc(getattr(F, name))
+    sections = re.findall(r"^(\w+)\n-+$", doc, re.M)
+    assert sections or "rguments as in" in doc
+    assert "``" in doc.split("\n\n")[0] or name in ("dropout",)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ParameterError, ShapeError, say
+from ..op import OPS
 from ..ops.elementwise import FUNCTIONS
 from ..ops.loss import log_softmax, softmax
 from ..tensor import Tensor
@@ -13,6 +14,38 @@ from .common import tensor
 __all__ = ["celu", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu",
            "log_sigmoid", "log_softmax", "mish", "prelu", "relu", "relu6", "selu", "sigmoid",
            "silu", "softmax", "softplus", "softsign", "tanh"]
+
+# the functions without options, and where they come from
+SOURCES = {
+    "relu": "Nair & Hinton 2010, Rectified linear units improve restricted Boltzmann machines.",
+    "relu6": "Krizhevsky 2010, Convolutional deep belief networks on CIFAR-10.",
+    "selu": "Klambauer et al. 2017, Self-normalizing neural networks.",
+    "silu": "Elfwing et al. 2018, Sigmoid-weighted linear units.",
+    "mish": "Misra 2019, Mish: a self regularized non-monotonic activation function.",
+    "softsign": "Turian et al. 2009, Quadratic features and deep architectures for chunking.",
+    "hardsigmoid": "Howard et al. 2019, Searching for MobileNetV3.",
+    "hardswish": "Howard et al. 2019, Searching for MobileNetV3.",
+    "sigmoid": "Han & Moraga 1995, The influence of the sigmoid function parameters.",
+    "log_sigmoid": "Han & Moraga 1995, The influence of the sigmoid function parameters.",
+    "tanh": "LeCun et al. 1998, Efficient backprop.",
+}
+for _name, _source in SOURCES.items():
+    FUNCTIONS[_name].__doc__ = f"""``{OPS[_name].doc}``.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape, float32 or float64; integers become float32.
+
+    Returns
+    -------
+    Tensor
+        Like x.
+
+    References
+    ----------
+    {_source}
+    """
 
 relu, relu6, selu, silu, mish = (FUNCTIONS[n] for n in ("relu", "relu6", "selu", "silu", "mish"))
 softsign, hardsigmoid, hardswish = (FUNCTIONS[n] for n in ("softsign", "hardsigmoid", "hardswish"))

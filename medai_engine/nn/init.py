@@ -101,9 +101,9 @@ def ones_(tensor: Tensor) -> Tensor:
 
 def eye_(tensor: Tensor) -> Tensor:
     """Fill a matrix with the identity."""
-    fans(tensor)
-    rows, columns = tensor.shape
-    return _write(tensor, np.eye(rows, columns))
+    if tensor.ndim != 2:
+        raise ShapeError(say("eye_", "a matrix", str(tensor.shape), "Use zeros_ for others"))
+    return _write(tensor, np.eye(tensor.shape[0], tensor.shape[1]))
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, *, rng: Generator | None = None) -> Tensor:
