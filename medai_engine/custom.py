@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from .coerce import FLOATS
 from .errors import DTypeError, ParameterError, extra, say
-from .op import FLOATS, Op, apply, parameters
+from .op import Op, apply, parameters
 
 __all__ = ["kernel", "op"]
 

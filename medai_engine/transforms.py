@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from .autograd import gradients
+from .coerce import as_array
 from .errors import GraphError, ParameterError, ShapeError, say
 from .mode import MODE, Mode, switched
-from .op import OPS, apply, as_array
+from .op import OPS, apply
 from .tensor import Tensor
 from .tree import flatten
 

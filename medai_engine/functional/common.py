@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ..coerce import as_array
 from ..errors import DTypeError, ParameterError, ShapeError, say
-from ..op import apply, as_array
+from ..op import apply
 from ..ops.reduce import MEAN, SUM
 from ..ops.shape import astype
 from ..tensor import Tensor

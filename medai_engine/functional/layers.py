@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..coerce import FLOATS
 from ..errors import DTypeError, ParameterError, ShapeError, say
-from ..op import FLOATS, apply
+from ..op import apply
 from ..ops.dropout import dropout
 from ..ops.elementwise import FUNCTIONS
 from ..ops.indexing import GATHER

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from ..coerce import FLOATS, as_array
 from ..errors import DTypeError, MedaiError, ParameterError, ShapeError, say
-from ..op import FLOATS, as_array
 from ..ops.shape import astype
 from ..tensor import Buffer, Parameter, Tensor, mark_written
 

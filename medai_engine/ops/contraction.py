@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from ..coerce import FLOATS
 from ..errors import ParameterError, ShapeError, say
-from ..op import FLOATS, apply
+from ..op import apply
 from ..tensor import Tensor
 from .arrange import diagonal
 from .elementwise import F

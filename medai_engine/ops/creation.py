@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ..coerce import FLOATS
 from ..errors import DTypeError, ParameterError, ShapeError, say
-from ..op import FLOATS
 from ..tensor import Tensor
 from .shape import as_tensor, astype, broadcast_to, ints, real_dtype, reshape
 from .shape import copy as copied

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ..coerce import FLOATS
 from ..errors import DTypeError, ParameterError, say
 from ..generator import DEFAULT, Generator
-from ..op import Op, FLOATS, apply, define
+from ..op import Op, apply, define
 from ..tensor import Tensor
 
 __all__ = ["dropout"]

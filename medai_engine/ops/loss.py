@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from ..coerce import FLOATS
 from ..errors import DataError, DTypeError, ParameterError, ShapeError, say
-from ..op import FLOATS, Op, apply, define
+from ..op import Op, apply, define
 from ..tensor import Tensor
 from .elementwise import F
 from .reduce import SUM, folded, normalized

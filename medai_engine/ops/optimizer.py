@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from ..coerce import FLOATS
 from ..errors import DTypeError, GraphError, ParameterError, ShapeError, say
 from ..kernels.optimizer.reference import COLUMNS
 from ..mode import MODE
-from ..op import FLOATS, Op, apply, define
+from ..op import Op, apply, define
 from ..tensor import CLOCK, Tensor
 
 __all__ = ["COLUMNS", "EMA_STEP", "SEGMENTS_CLIP", "SEGMENTS_SCALE", "SEGMENTS_SUM_SQUARES",

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from ..coerce import FLOATS
 from ..errors import DTypeError, ParameterError, say
 from ..generator import DEFAULT, Generator
-from ..op import FLOATS, Op, apply, define
+from ..op import Op, apply, define
 from ..tensor import Tensor, is_scalar
 from .elementwise import F
 from .indexing import take

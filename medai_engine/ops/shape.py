@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from ..coerce import FLOATS, as_array
 from ..errors import DTypeError, ParameterError, ShapeError, say
-from ..op import FLOATS, Op, apply, as_array, define
+from ..op import Op, apply, define
 from ..tensor import Tensor
 from .elementwise import F
 from .reduce import folded, normalized

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from ..autograd import gradients
+from ..coerce import as_array
 from ..errors import MedaiError, ParameterError, say
 from ..mode import no_grad, switched
-from ..op import as_array
 from ..tensor import Tensor
 from ..tree import flatten
 
