@@ -225,13 +225,22 @@ class Tensor(Attached):
         return _rebuild, (type(self), self.data, self.requires_grad)
 
 
+def values(data: Any) -> np.ndarray:
+    """Return an array of a tensor, an array, or numbers, which become float32."""
+    if isinstance(data, Tensor):
+        return data.data
+    array = np.asarray(data)
+    return array if hasattr(data, "__array__") or array.dtype.kind not in "iuf" else array.astype(
+        np.float32)
+
+
 class Parameter(Tensor):
     """A tensor that a module learns: a leaf that requires its gradient, of permanent identity."""
 
     __slots__ = ()
 
     def __init__(self, data: Any, requires_grad: bool = True):
-        super().__init__(data.data if isinstance(data, Tensor) else np.asarray(data))
+        super().__init__(values(data))
         if requires_grad:
             self.requires_grad_()
 
@@ -242,7 +251,7 @@ class Buffer(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Any):
-        super().__init__(data.data if isinstance(data, Tensor) else np.asarray(data))
+        super().__init__(values(data))
 
 
 def _rebuild(kind: type[Tensor], data: np.ndarray, requires_grad: bool) -> Tensor:

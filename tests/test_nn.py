@@ -89,6 +89,15 @@ def test_wrong_construction(call, match):
         call()
 
 
+def test_parameters_of_numbers_are_float32():
+    assert nn.Parameter([1, 2]).dtype == np.float32 == nn.Buffer(3.0).dtype
+    assert nn.Parameter(np.zeros(2)).dtype == F64
+    table = np.zeros(3, np.float32)
+    assert np.may_share_memory(nn.Parameter(table).data, table)
+    with pytest.raises(me.DTypeError, match="floating"):
+        nn.Parameter(np.array([1, 2]))
+
+
 # ---- what Module promises ---------------------------------------------------------------------
 
 
