@@ -64,11 +64,14 @@ def _flat_check(*indices: np.ndarray, where: str, sizes: tuple[int, ...],
 
 def _flat(*arguments: Any) -> None:
     *indices, y, _, sizes, _ = arguments
-    y[...] = 0
-    for index, size in zip(indices, sizes, strict=True):
-        y *= size
-        y += index
-        y += size * (index < 0)
+    for k, (index, size) in enumerate(zip(indices, sizes, strict=True)):
+        step = math.prod(sizes[k + 1:])
+        index = index.astype(np.int64, copy=False)
+        places = np.where(index < 0, index + size, index) * step
+        if k == 0:
+            y[...] = places
+        else:
+            y += places
 
 
 FLAT = define("flat_index", infer=_flat_infer, definition=_flat, check=_flat_check, strided=True,
@@ -190,19 +193,20 @@ def advanced(x: Tensor, items: Sequence[Any]) -> Tensor:
             names.append(k)
     if any(i is None or i != slice(None) for i in basic):
         x = apply(SLICE, x, index=tuple(basic))
-    flat = apply(FLAT, *indices, where="indexing", axes=tuple(names),
-                 sizes=tuple(x.shape[a] for a in axes))
-    rest = [i for i in range(x.ndim) if i not in axes]
-    if axes != list(range(len(axes))):
-        x = permute_dims(x, (*axes, *rest))
-    if len(axes) > 1:
-        x = reshape(x, (math.prod(x.shape[: len(axes)]), *x.shape[len(axes):]))
+    start, stop, ndim = axes[0], axes[-1] + 1, max(index.ndim for index in indices)
+    if numbers != list(range(numbers[0], numbers[-1] + 1)):  # not neighbours: to the front
+        x = permute_dims(x, (*axes, *(i for i in range(x.ndim) if i not in axes)))
+        start, stop = 0, len(axes)
+    outer, sizes = x.shape[:start], x.shape[start:stop]
+    if outer:  # every place of the axes before them, as one more index
+        lead = np.arange(math.prod(outer)).reshape((-1,) + (1,) * ndim)
+        indices, names = [Tensor(lead), *indices], [0, *names]
+        sizes = (lead.size, *sizes)
+    flat = apply(FLAT, *indices, where="indexing", sizes=sizes, axes=tuple(names))
+    if stop > 1:
+        x = reshape(x, (math.prod(sizes), *x.shape[stop:]))
     y = apply(GATHER, x, flat)
-    start, count = axes[0], flat.ndim
-    if start and numbers == list(range(numbers[0], numbers[-1] + 1)):
-        y = permute_dims(y, (*range(count, count + start), *range(count),
-                             *range(count + start, y.ndim)))
-    return y
+    return reshape(y, outer + y.shape[1:]) if len(outer) > 1 else y
 
 
 def getitem(x: Tensor, index: Any) -> Tensor:

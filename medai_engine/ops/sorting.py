@@ -9,11 +9,24 @@ import numpy as np
 from ..errors import DTypeError, ParameterError, ShapeError, say
 from ..op import apply, define
 from ..tensor import Tensor
-from .indexing import getitem, take_along_axis
+from .indexing import put_along_axis, take_along_axis
 from .reduce import normalized
 from .shape import as_tensor, reshape
 
 __all__ = ["TopK", "argsort", "nonzero", "searchsorted", "sort", "topk", "unique"]
+
+
+# ---- sort, argsort ----------------------------------------------------------------------------
+
+
+def _sort_infer(x: np.ndarray, *, axis: int, descending: bool) -> tuple[tuple[int, ...], Any]:
+    normalized("sort", (axis,), x.ndim)
+    return x.shape, x.dtype
+
+
+def _sort(x: np.ndarray, y: np.ndarray, axis: int, descending: bool) -> None:
+    found = np.sort(x, axis)
+    y[...] = np.flip(found, axis) if descending else found
 
 
 def _argsort_infer(x: np.ndarray, *, axis: int,
@@ -22,16 +35,24 @@ def _argsort_infer(x: np.ndarray, *, axis: int,
     return x.shape, np.int64
 
 
-def _argsort(x: np.ndarray, y: np.ndarray, axis: int, descending: bool) -> None:
+def _order(x: np.ndarray, axis: int, descending: bool) -> np.ndarray:
     if not descending:
-        y[...] = np.argsort(x, axis, stable=True)
-        return
+        return np.argsort(x, axis, stable=True)
     # equal elements keep their order: sort the reversed array upwards, and reverse the result
-    y[...] = np.flip(x.shape[axis] - 1 - np.argsort(np.flip(x, axis), axis, stable=True), axis)
+    return np.flip(x.shape[axis] - 1 - np.argsort(np.flip(x, axis), axis, stable=True), axis)
 
 
-ARGSORT = define("argsort", infer=_argsort_infer, definition=_argsort, strided=True,
-                 onnx="TopK", doc="y = the indices that sort x along an axis, stable; NaN largest")
+def _argsort(x: np.ndarray, y: np.ndarray, axis: int, descending: bool) -> None:
+    y[...] = _order(x, axis, descending)
+
+
+SORT = define("sort", infer=_sort_infer, definition=_sort, strided=True, onnx="TopK",
+              vjp={"x": lambda g, x, axis, descending: put_along_axis(
+                  Tensor(np.zeros(g.shape, g.dtype)),
+                  argsort(x, axis, descending=descending), g, axis)},
+              doc="y = x sorted along an axis; NaN is largest")
+ARGSORT = define("argsort", infer=_argsort_infer, definition=_argsort, strided=True, onnx="TopK",
+                 doc="y = the indices that sort x along an axis, stable; NaN is largest")
 
 
 def argsort(x: Any, axis: int = -1, *, descending: bool = False, stable: bool = True) -> Tensor:
@@ -51,8 +72,43 @@ def sort(x: Any, axis: int = -1, *, descending: bool = False, stable: bool = Tru
     >>> me.sort(me.tensor([2.0, 3.0, 1.0]), descending=True)
     tensor([3., 2., 1.])
     """
-    x = as_tensor(x)
-    return take_along_axis(x, argsort(x, axis, descending=descending), axis)
+    return apply(SORT, x, axis=axis, descending=bool(descending))
+
+
+# ---- topk -------------------------------------------------------------------------------------
+
+
+def _topk_infer(x: np.ndarray, *, k: int, axis: int,
+                largest: bool) -> tuple[tuple[int, ...], Any]:
+    axis, = normalized("topk", (axis,), x.ndim)
+    n = x.shape[axis]
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 0 <= k <= n:
+        raise ParameterError(say("topk", f"k from 0 to {n}, the size of axis {axis}", repr(k),
+                                 "Pass a smaller k", {"x": x.shape}))
+    return (*x.shape[:axis], int(k), *x.shape[axis + 1:]), np.int64
+
+
+def _topk(x: np.ndarray, y: np.ndarray, k: int, axis: int, largest: bool) -> None:
+    if y.size == 0:
+        return
+    lines = np.moveaxis(x, axis, -1)
+    place = lines.shape[-1] - k if largest else k - 1
+    bound = np.partition(lines, place, -1)[..., place: place + 1]  # the last one to take
+    if x.dtype.kind == "f" and np.isnan(bound).any():
+        chosen = _order(lines, -1, largest)[..., :k]
+    else:
+        better = ~(lines <= bound) if largest else lines < bound  # NaN is largest
+        ties = lines == bound
+        left = k - better.sum(-1, keepdims=True)
+        ties &= np.cumsum(ties, -1, dtype=np.int32) <= left  # the first ones (int32: faster)
+        chosen = np.flatnonzero(better | ties).reshape(*lines.shape[:-1], k) % lines.shape[-1]
+    order = _order(np.take_along_axis(lines, chosen, -1), -1, largest)
+    y[...] = np.moveaxis(np.take_along_axis(chosen, order, -1), -1, axis)
+
+
+TOPK = define("topk", infer=_topk_infer, definition=_topk, strided=True, onnx="TopK",
+              doc="y = the indices of the k largest or smallest elements along an axis, best "
+                  "first, of equal ones the first; NaN is largest")
 
 
 class TopK(NamedTuple):
@@ -65,19 +121,16 @@ class TopK(NamedTuple):
 def topk(x: Any, k: int, axis: int = -1, *, largest: bool = True) -> TopK:
     """Return the k largest (or smallest) elements along an axis, best first, and their indices.
 
+    Of equal elements the first ones are taken, in their order.
+
     Raises
     ------
     ParameterError
         Unless 0 <= k <= the size of the axis.
     """
     x = as_tensor(x)
-    axis, = normalized("topk", (axis,), x.ndim)
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 0 <= k <= x.shape[axis]:
-        raise ParameterError(say("topk", f"k from 0 to {x.shape[axis]}, the size of axis {axis}",
-                                 repr(k), "Pass a smaller k", {"x": x.shape}))
-    order = getitem(argsort(x, axis, descending=largest),
-                    (*[slice(None)] * axis, slice(None, int(k))))
-    return TopK(take_along_axis(x, order, axis), order)
+    indices = apply(TOPK, x, k=k, axis=axis, largest=bool(largest))
+    return TopK(take_along_axis(x, indices, axis), indices)
 
 
 # ---- places and distinct values ---------------------------------------------------------------

@@ -111,5 +111,5 @@ row("assign", lambda r: [
     bad=[bad(ShapeError, r"broadcasts to \(3,\)", r0(2, 3), r0(4), index=(0,)),
          bad(ShapeError, "out of bounds", r0(2, 3), r0(3), index=(2,)),
          bad(DTypeError, "int64 can hold, got float32", i0(1, 2), r0(2), index=...),
-         bad(GraphError, "a leaf under no_grad", r0(2), r0(2), 
+         bad(GraphError, "a leaf under no_grad", r0(2), r0(2),
              function=lambda t, x: me.asarray(t).copy_(x))])
