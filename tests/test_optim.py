@@ -251,6 +251,9 @@ def test_torch_groups(torch):
                 opt.param_groups[0]["lr"] = 0.03
                 opt.param_groups[0]["momentum"] = 0.8
                 opt.param_groups[1]["weight_decay"] = 0.1
+        if i == 10:  # nothing but a rate changes, as schedules do it
+            for opt in (a, b):
+                opt.param_groups[2]["lr"] = 0.02
         if i == 40:  # without a gradient nothing of a parameter changes
             mine[0].grad = theirs[0].grad = None
         a.step()

@@ -82,6 +82,12 @@ def test_layouts():
         contiguous.grad = Tensor(np.asfortranarray(g * scale))
         opt.step()
     assert np.array_equal(contiguous.data, plain.data)
+    vector = Parameter(np.zeros(5))
+    opt = optim.SGD([vector], lr=1.0)
+    for _ in range(2):
+        vector.grad = Tensor(np.arange(10.0)[::-2])
+        opt.step()
+    assert vector.tolist() == [-18, -14, -10, -6, -2]
 
 
 def test_storage_moves():
