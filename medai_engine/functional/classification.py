@@ -72,6 +72,8 @@ def cross_entropy(logits: Any, labels: Any, weight: Any = None, *, ignore_index:
     logits, labels = tensor(logits), labels_of(labels)
     if labels.data.dtype.kind == "f" and labels.data.shape == logits.data.shape:
         return _of_probabilities(logits, labels, weight, label_smoothing, reduction)
+    # Two ops where no label is ignored; a replayed plan then refuses one that is (ignore=None),
+    # while an ignore_index of one's own always takes the general way.
     if weight is None and label_smoothing == 0 and ignore_index == IGNORED and not (
             np.count_nonzero(labels.data == IGNORED)):
         return reduced(apply(SOFTMAX_CROSS_ENTROPY, logits, labels, ignore=None)[0], reduction)
