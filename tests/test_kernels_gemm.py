@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from medai_engine.kernels.gemm import loops, reference
@@ -85,7 +85,6 @@ def test_batches(shape, batches):
         compare(*operands(rng, np.float32, *shape, *transposes, *batches), *transposes)
 
 
-@settings(max_examples=150, deadline=None)
 @given(data=st.data(), dtype=st.sampled_from([np.float32, np.float64]),
        transpose_a=st.booleans(), transpose_b=st.booleans(),
        batches=st.sampled_from([(1, 1), (2, 2), (1, 3), (3, 1)]))
@@ -97,7 +96,6 @@ def test_matmul_any_shape(data, dtype, transpose_a, transpose_b, batches):
             transpose_a, transpose_b)
 
 
-@settings(max_examples=25, deadline=None)
 @given(M=st.integers(1, 40), N=st.integers(1, 40), K=st.integers(1, 60),
        dtype=st.sampled_from([np.float32, np.float64]), transpose_a=st.booleans(),
        transpose_b=st.booleans(), batches=st.sampled_from([(1, 1), (2, 2), (1, 3), (3, 1)]))

@@ -62,7 +62,7 @@ cdef enum:
     WINDOW_PIECES = 16          # of K
     ALONE = 1 << 19             # multiply-adds under which a product stays on its thread
     WITH_GIL = 1 << 14          # ... and under which the GIL is not worth releasing
-    DOT_FROM = 128              # of K: below, adding up the lanes costs more than the tile's idle ones
+    DOT_FROM = 128              # of K: for less, adding up the lanes costs more than idle ones
     CHUNKS = 16                 # aimed at: a descheduled thread holds back 1/16
     GROUP = 4                   # panels or tiles packed together: lines read whole, few pages
     PAD = 16                    # elements between copied rows, so that they differ in cache set
@@ -234,8 +234,8 @@ cdef void dot_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
             p.c + (item * p.c_item + i * p.cis + j * p.cjs) * p.size, p.cis, bias, p.swapped)
 
 
-cdef inline double cost(Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t K, bint contiguous, bint turned,
-                        Py_ssize_t vw) noexcept nogil:
+cdef inline double cost(Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t K, bint contiguous,
+                        bint turned, Py_ssize_t vw) noexcept nogil:
     """Cycles, roughly: multiply-adds, packing of R, the transposed store."""
     cdef double cycles = <double>rows * K * ((cols + vw - 1) // vw)
     if not contiguous:
@@ -335,7 +335,7 @@ cdef void product(bint is_double, Py_ssize_t batch, Py_ssize_t M, Py_ssize_t N, 
     if dots:
         swap = M < N        # dot takes many rows and few columns
     else:
-        swap = (cost(N, M, K, ams == 1, True, vw) < cost(M, N, K, bns == 1, False, vw))
+        swap = cost(N, M, K, ams == 1, True, vw) < cost(M, N, K, bns == 1, False, vw)
     p.swapped = swap
     if swap:
         p.rows, p.cols, p.cis, p.cjs = N, M, 1, N

@@ -1,0 +1,1 @@
+"""Vector texts, one source for every instruction set."""

@@ -18,10 +18,10 @@
  *     // now: const struct scale_kernels *const scale_kernels_table[MEDAI_ISAS][2];
  *     // call: ((scale_fn)scale_kernels_table[isa.level][is_double].scale)(...)
  *
- * A text sees `ISA` (ISA_BASELINE, ISA_AVX2, ISA_AVX512) and `IS_DOUBLE` for the few places where
- * a tile's shape depends on them. Nothing outside the texts is compiled above the baseline: an
- * inline function from a system header that got compiled with AVX-512 could be the copy that the
- * linker keeps for everybody.
+ * Once per C file; several texts go through one that includes them. A text sees `ISA` (ISA_BASELINE,
+ * ISA_AVX2, ISA_AVX512) and `IS_DOUBLE` for the few places where a tile's shape depends on them.
+ * Nothing outside the texts is compiled above the baseline: an inline function from a system header
+ * that got compiled with AVX-512 could be the copy that the linker keeps for everybody.
  */
 #ifndef MEDAI_EVERY_ISA_H
 #define MEDAI_EVERY_ISA_H
