@@ -200,6 +200,21 @@ def test_ema_of_a_module():
     assert ema.averages[0].item() == 2.0
 
 
+def test_ema_follows_its_parameters():
+    """A layer infers its size after the EMA was made; the module's dtype changes."""
+    p = Parameter(np.zeros((2, 0), np.float32))
+    ema = optim.EMA([p], 0.5)
+    p.data = np.array([[1.0], [2.0]], np.float32)
+    ema.update()
+    assert ema.averages[0].tolist() == [[1.0], [2.0]]
+    p.data = np.array([[3.0], [4.0]])
+    ema.update()
+    assert ema.averages[0].dtype == np.float64 and ema.averages[0].tolist() == [[2.0], [3.0]]
+    p.data = np.ones((3, 1))
+    with pytest.raises(ShapeError, match="parameter 0 of shape"):
+        ema.update()
+
+
 def test_ema_state():
     params = parameters()
     ema = optim.EMA(params, 0.7)

@@ -204,6 +204,16 @@ def test_resume(name, choice, optimiser_first, at):
     assert schedule.state_dict() == again.state_dict()
 
 
+def test_loading_sets_the_rates():
+    """Also where the optimiser's own state is not loaded."""
+    schedule = schedules.StepLR(optimiser(), 2, 0.5)
+    for _ in range(5):
+        schedule.step()
+    again = schedules.StepLR(optimiser(), 100)
+    again.load_state_dict(schedule.state_dict())
+    assert again.get_last_lr() == [0.1 / 4, 0.4 / 4]
+
+
 def test_last_epoch():
     opt = optimiser()
     schedules.ExponentialLR(opt, 0.5)

@@ -20,7 +20,8 @@ __all__ = ["EMA"]
 class EMA:
     """Exponential moving average of weights: ``average <- decay average + (1 - decay) p``.
 
-    Averages begin at the parameters' values. Evaluate or save with them by ``swap``.
+    Averages begin at the parameters' values (those of a layer that infers its size at the first
+    ``update``). Evaluate or save with them by ``swap``.
 
     Parameters
     ----------
@@ -61,8 +62,7 @@ class EMA:
         self.params: list[Tensor] = [p[1] if isinstance(p, tuple) else p for p in given]
         if not self.params or not all(isinstance(p, Tensor) for p in self.params):
             raise ParameterError(say("EMA", "a module, or at least one tensor", repr(given[:1]),
-                                     "Pass the model itself, after its first batch where a layer "
-                                     "infers its size"))
+                                     "Pass the model itself"))
         if len({id(p) for p in self.params}) < len(self.params):
             raise ParameterError(say("EMA", "every parameter once", "one a second time",
                                      "Remove it from the list"))
@@ -78,6 +78,7 @@ class EMA:
 
     def update(self) -> None:
         """Take the present weights into the averages: one kernel call per dtype."""
+        self._follow()
         groups: dict[Any, list[tuple[Tensor, Tensor]]] = {}
         for average, p in zip(self.averages, self.params, strict=True):
             groups.setdefault(p.data.dtype, []).append((average, p))
@@ -97,6 +98,7 @@ class EMA:
 
     def exchange(self) -> None:
         """Exchange averages and weights; a second call restores them."""
+        self._follow()
         with no_grad():
             for average, p in zip(self.averages, self.params, strict=True):
                 held = Tensor(p.data.copy())
@@ -105,9 +107,18 @@ class EMA:
 
     def copy_to(self) -> None:
         """Give the parameters the averages for good."""
+        self._follow()
         with no_grad():
             for average, p in zip(self.averages, self.params, strict=True):
                 p.copy_(average)
+
+    def _follow(self) -> None:
+        """Begin where a layer has inferred its size since; take over a module's new dtype."""
+        for i, (average, p) in enumerate(zip(self.averages, self.params, strict=True)):
+            if average.data.dtype != p.data.dtype:
+                average = self.averages[i] = Tensor(average.data.astype(p.data.dtype))
+            if average.data.shape != p.data.shape and not average.data.size:
+                self.averages[i] = Tensor(p.data.copy())
 
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of averages (arrays by number), decay and count."""
