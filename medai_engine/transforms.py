@@ -217,9 +217,7 @@ def jacobian(fn: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
             rows.append(pull(Tensor(unit.reshape(y.shape))).reshape((1, -1)))
         if not rows:
             return Tensor(np.zeros((*y.shape, *x_shape), y.dtype))
-        from .ops.shape import concat
-
-        return concat(rows, axis=0).reshape((*y.shape, *x_shape))
+        return apply(OPS["concat"], *rows, axis=0).reshape((*y.shape, *x_shape))
 
     return full
 
