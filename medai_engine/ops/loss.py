@@ -164,7 +164,7 @@ def check_indices(where: str, name: str, indices: np.ndarray, count: int,
     if indices.size == 0:
         return
     # seen as unsigned, a negative number lies beyond every count
-    if indices.dtype == np.int64 and indices.view(np.uint64).max() < count:
+    if indices.dtype == np.int64 and np.maximum.reduce(indices.view(np.uint64), None) < count:
         return
     outside = (indices < 0) | (indices >= count)
     if ignore is not None:
