@@ -155,7 +155,8 @@ row("softmax_cross_entropy_grad", lambda r: [
     large=lambda r: _grad_sample(r, (501, 67), -1), terms=_grad_terms,
     oracles={"torch": _torch_grad},
     exempt={"cost": "the subtraction at the label is not done in ignored rows"},
-    bad=[bad(ShapeError, r"arrays of shape \(2,\).*g_loss \(3,\)", r0(3), r0(2), r0(2, 3), np.zeros(2, int), r0(2))])
+    bad=[bad(ShapeError, r"arrays of shape \(2,\).*g_loss \(3,\)", r0(3), r0(2), r0(2, 3),
+             np.zeros(2, int), r0(2))])
 
 # ---- cross-entropy of a probability -----------------------------------------------------------
 
