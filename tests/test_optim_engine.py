@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -205,13 +206,13 @@ def through_json(state):
     return json.loads(json.dumps(state, default=lambda array: array.tolist(), allow_nan=False))
 
 
-@pytest.mark.parametrize("copy", [lambda s: s, through_json], ids=["copy", "json"])
+@pytest.mark.parametrize("through", [lambda s: s, through_json], ids=["copy", "json"])
 @pytest.mark.parametrize(("name", "choice"), CASES, ids=IDS)
-def test_resume(name, choice, copy):
+def test_resume(name, choice, through):
     whole = parameters(np.float32)
     opt = getattr(optim, name)(whole, **choice)
     run(opt, whole, 0, 7)
-    saved, weights = copy(opt.state_dict()), values(whole)
+    saved, weights = through(opt.state_dict()), values(whole)
     run(opt, whole, 7, 12)
     again = [Parameter(x) for x in weights]
     other = getattr(optim, name)(again)  # the options come from the state
@@ -233,6 +234,19 @@ def test_state_dict_is_a_copy():
     assert held["param_groups"][0]["params"] == [0, 1, 2, 3]
 
 
+def test_deep_copy():
+    """A copy of model and optimiser goes on by itself."""
+    params = parameters()
+    opt = optim.Adam(params)
+    run(opt, params, 0, 3)
+    copies, other = copy.deepcopy((params, opt))
+    run(other, copies, 3, 6)
+    assert not same(values(params), values(copies))
+    assert opt.state[params[0]]["step"] == 3
+    run(opt, params, 3, 6)
+    assert same(values(params), values(copies))
+
+
 def test_wrong_state_changes_nothing():
     params = parameters()
     opt = optim.Adam(params)
@@ -251,6 +265,9 @@ def test_wrong_state_changes_nothing():
             (ParameterError, "state and param_groups", {"weights": 1}),
             (ParameterError, "Did you mean|Remove it", sgd.state_dict()),
             (ParameterError, "groups of", fewer),
+            (ParameterError, "list of groups", {"state": {}, "param_groups": {"lr": 1}}),
+            (ParameterError, "list of groups", {"state": {}, "param_groups": [{"lr": 1}]}),
+            (ParameterError, "states of parameters", spoiled(lambda s: s["state"].update(a={}))),
             (ParameterError, "lr to be", spoiled(lambda s: s["param_groups"][0].update(lr=-1))),
             (ParameterError, "the states step", spoiled(lambda s: s["state"]["1"].pop("exp_avg"))),
             (ShapeError, "exp_avg of parameter 1",

@@ -317,6 +317,10 @@ class Optimizer:
                                          state_dict, Mapping) else str(sorted(state_dict)),
                                      "Pass what an optimiser's state_dict returned"))
         saved = state_dict["param_groups"]
+        if not isinstance(saved, (list, tuple)) or not all(
+                isinstance(group, Mapping) and "params" in group for group in saved):
+            raise ParameterError(say(where, "param_groups to be a list of groups with params",
+                                     type(saved).__name__, "The state dict is damaged"))
         sizes = [len(group["params"]) for group in saved]
         mine = [len(group["params"]) for group in self.param_groups]
         if sizes != mine:
@@ -333,7 +337,7 @@ class Optimizer:
                   for number, p in zip(old["params"], group["params"], strict=True)}
         state = {}
         for number, kept in state_dict["state"].items():
-            if int(number) not in owners:
+            if not str(number).isdecimal() or int(number) not in owners:
                 raise ParameterError(say(where, f"states of parameters {sorted(owners)}", number,
                                          "The state dict is damaged"))
             p, group = owners[int(number)]
@@ -397,6 +401,10 @@ class Optimizer:
 
         parameter = inspect.signature(type(self)).parameters.get(key)
         return "in the documentation" if parameter is None else repr(parameter.default)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the tables out of copies: they point into this optimiser's parameters."""
+        return {**self.__dict__, "_tables": None}
 
     def __repr__(self) -> str:
         lines = [f"  {i}: {sum(p.data.size for p in group['params'])} weights, " + ", ".join(
