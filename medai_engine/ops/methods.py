@@ -8,10 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from ..errors import GraphError, ParameterError, ShapeError, say
 from ..tensor import Tensor
 from ..tree import flatten
-from . import arrange, contraction, creation, indexing, linalg, shape, sorting, statistics
+from . import (
+    arrange,
+    contraction,
+    creation,
+    decompositions,
+    indexing,
+    linalg,
+    shape,
+    sorting,
+    statistics,
+)
 from .elementwise import FUNCTIONS as F
 from .elementwise import clip
 
@@ -29,6 +41,11 @@ def _transpose(x: Tensor, *axes: Any) -> Tensor:
     return shape.permute_dims(x, order or tuple(range(x.ndim))[::-1])
 
 
+def where(condition: Any, a: Any, b: Any) -> Tensor:
+    """Return a where the condition holds, b elsewhere; numbers take the dtype of the other."""
+    return F["where"](condition, a, b)
+
+
 UNARY = (
     "abs", "acos", "asin", "atan", "ceil", "cos", "cosh", "erf", "exp", "expm1", "floor",
     "isfinite", "isinf", "isnan", "log", "log10", "log1p", "log2", "logical_not", "negative",
@@ -37,10 +54,11 @@ UNARY = (
 BINARY = (
     "add", "atan2", "divide", "equal", "floor_divide", "greater", "greater_equal", "hypot", "less",
     "less_equal", "logaddexp", "logical_and", "logical_or", "logical_xor", "maximum", "minimum",
-    "multiply", "not_equal", "power", "remainder", "subtract", "where")
+    "multiply", "not_equal", "power", "remainder", "subtract")
 # the elementwise functions that the package exports
 ELEMENTWISE: dict[str, Any] = {
-    **{name: F[name] for name in UNARY + BINARY}, "clip": clip, "pow": F["power"]}
+    **{name: F[name] for name in UNARY + BINARY}, "clip": clip, "pow": F["power"],
+    "where": where}
 METHODS: dict[str, Any] = {
     **{name: F[name] for name in UNARY},
     **{name: getattr(statistics, name) for name in statistics.__all__},
@@ -110,16 +128,25 @@ def _ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **options: Any) 
 
 
 def _array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-    """Run the engine's function of this name; others run in NumPy, where no gradient is lost."""
-    function = _public(func.__name__) if func.__module__ == "numpy" else None
+    """Run the engine's function of this name; others run in NumPy, unless that loses a gradient."""
+    function = None
+    if func.__module__ == "numpy":
+        function = _public(func.__name__)
+    elif func.__module__ == "numpy.linalg" and func.__name__ in decompositions.__all__:
+        function = getattr(decompositions, func.__name__)
+    if func is np.where and len(args) == 1:
+        return sorting.nonzero(*args)
     if function is not None:
         return function(*args, **kwargs)
     leaves, rebuild = flatten([args, kwargs])
-    if any(isinstance(x, Tensor) and x.node is not None for x in leaves):
+    args, kwargs = rebuild([x.numpy() if isinstance(x, Tensor) else x for x in leaves])
+    result = func(*args, **kwargs)
+    if any(isinstance(x, Tensor) and x.node is not None for x in leaves) and any(
+            isinstance(y, (np.ndarray, np.floating)) and y.dtype.kind == "f"
+            for y in flatten(result)[0]):
         raise GraphError(say(f"np.{func.__name__}", "tensors without gradient",
                              "one that requires it", "It has no gradient rule; pass x.detach()"))
-    args, kwargs = rebuild([x.numpy() if isinstance(x, Tensor) else x for x in leaves])
-    return func(*args, **kwargs)
+    return result
 
 
 def _namespace(self: Tensor, *, api_version: str | None = None) -> Any:
