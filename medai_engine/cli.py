@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from .errors import MedaiError, ParameterError, say
 
@@ -40,15 +40,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
+class Grammar(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where the help is."""
+        self.exit(2, f"{self.prog}: {message}. See {self.prog} --help\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the command's grammar."""
-    common = argparse.ArgumentParser(add_help=False)
+    common = Grammar(add_help=False)
     common.add_argument("--threads", type=positive, metavar="N",
                         help="threads to compute with; results are the same for any number")
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
-    top = argparse.ArgumentParser(prog="medai", description="Medical AI on a CPU.",
-                                  epilog="First steps: medai train risk")
+    top = Grammar(prog="medai", description="Medical AI on a CPU.",
+                  epilog="First steps: medai train risk")
     top.set_defaults(run=helper(top), threads=None, debug=False)
     commands = top.add_subparsers(title="commands", metavar="COMMAND")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 
@@ -67,6 +68,7 @@ def doctor() -> str:
           for name, (module, what) in EXTRAS.items()),
         *ceilings(),
         "kernels",
-        *(f"  {line}" for line in kernels.report().splitlines()),
+        *(fill(line, 100, initial_indent="  ", subsequent_indent=" " * 37)
+          for line in kernels.report().splitlines()),
     ]
     return "\n".join(lines)

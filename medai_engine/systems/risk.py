@@ -104,6 +104,9 @@ class Options:
             if value not in known:
                 raise ParameterError(say("train risk", f"{name} of {', '.join(known)}",
                                          repr(value), f"Use --{name} {next(iter(known))}"))
+        if self.lr is not None and not 0 < self.lr < float("inf"):
+            raise ParameterError(say("train risk", "a learning rate above 0", self.lr,
+                                     "Leave out --lr for the recipe's"))
         if self.batch_size < 0 or (self.epochs is not None and self.epochs < 1):
             raise ParameterError(say("train risk", "epochs of at least 1 and batch-size of at "
                                      "least 0", f"{self.epochs} and {self.batch_size}",

@@ -74,8 +74,9 @@ class Loss:
                 raise unknown("a loss", given, list(LOSSES))
             self.call: Callable[..., Any] = getattr(functional, self.kind.function)
         elif callable(given) and not inspect.isclass(given):
-            name = BY_MODULE.get(type(given).__name__) or getattr(given, "__name__", None)
-            self.kind = BY_NAME.get(str(name))
+            names = [BY_MODULE.get(kind.__name__) for kind in type(given).__mro__]
+            name = next(filter(None, names), getattr(given, "__name__", ""))
+            self.kind = BY_NAME.get(name)
             self.call = given
         elif inspect.isclass(given) and issubclass(given, Module):
             raise ParameterError(say("compile", "a loss", f"the class {given.__name__}",
