@@ -105,7 +105,8 @@ def test_wolfe_conditions(f, slope, t):
     assert abs(found.slope) <= 0.9 * abs(slope(0))
 
 
-@pytest.mark.parametrize("seed", range(60))
+# in the last two the loss rises again between points that are all low enough
+@pytest.mark.parametrize("seed", [*range(60), 823, 1604])
 def test_line_search_against_torch(seed):
     """The same step after the same evaluations, on waves with many minima."""
     torch = pytest.importorskip("torch")
