@@ -40,7 +40,7 @@ cdef extern from "reduce.h":
 
 cdef enum:
     RUN = 4096          # elements of a contiguous block
-    ROWS = 256          # rows of a wide block; narrow ones take more rows, RUN elements
+    ROWS = 64           # rows of a wide block; narrow ones take more, 2 RUN elements
     CHUNK = 16384       # elements that are worth another thread
 
 cdef struct Job:

@@ -19,7 +19,7 @@ struct reduce_kernels {
         cumulative_prod;
     reduce_join join_argmax, join_argmin, join_logsumexp;
 };
-#define MAX_WIDTH 1024 /* of a tile: its accumulators stay in L1 */
+#define MAX_WIDTH 4096 /* of a tile: its accumulators stay in L1 */
 
 #define MEDAI_TABLE reduce_kernels
 #define MEDAI_TEXT "reduce.inc"
