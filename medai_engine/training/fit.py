@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.loader import DataLoader
+from ..data.loader import ArrayDataset, DataLoader
 from ..errors import ParameterError, say
 from ..mode import no_grad
 from ..nn import Module
@@ -96,8 +96,11 @@ def fit(self: Module, x: Any, y: Any = None, epochs: int = 1, batch_size: int | 
                                      "'balanced'", "Pass {class: weight}"))
         loader = x
         held = None
+        try_out(self, compiled, loader)
     else:
         samples = samples_of("fit", self, x, y, sample_weight, class_weight)
+        # before a split, so that an error names the caller's row
+        try_out(self, compiled, DataLoader(samples.dataset(), batch_size or 32), finite=True)
         held = None
         if validation_split:
             if validation_data is not None:
@@ -107,9 +110,8 @@ def fit(self: Module, x: Any, y: Any = None, epochs: int = 1, batch_size: int | 
         loader = DataLoader(samples.dataset(), batch_size or 32, shuffle, seed)
         class_weight = None  # it is in the samples' weights
     validation = loader_of("validation_data", self, held or validation_data, batch_size or 32)
-    try_out(self, compiled, loader)
-    if validation is not None:
-        try_out(self, compiled, validation)
+    if validation is not None and held is None:
+        try_out(self, compiled, validation, finite=not isinstance(validation_data, DataLoader))
     run = Run(self, compiled, loader, epochs=epochs, validation=validation,
               callbacks=[*callbacks, *([Progress()] if verbose else [])],
               class_weight=class_weight, accumulate=accumulate)
@@ -149,23 +151,28 @@ def loader_of(name: str, module: Module, given: Any, batch_size: int) -> DataLoa
     return DataLoader(given.dataset(), batch_size)
 
 
-def try_out(module: Module, compiled: Compiled, loader: DataLoader) -> None:
+def try_out(module: Module, compiled: Compiled, loader: DataLoader, finite: bool = False) -> None:
     """Compute the loss of one batch and check all labels, so that errors come before changes.
 
     In evaluation mode and without gradients; a layer that infers its size sees its first input.
+    ``finite`` says that NaN and infinity have been looked for already.
     """
     place = loader.state_dict()
     loader.load_state_dict({"epoch": place["epoch"], "position": 0})
-    with no_grad(), in_mode(module, False):
-        batch = next(iter(batches_of(module, loader)))
-        output = module(batch.x)
-        compiled.loss(output, batch.y, batch.weight)
-    loader.load_state_dict(place)
-    arrays = getattr(loader.dataset, "arrays", None)
-    if arrays is not None and loader.collate is None:
-        check_finite("fit", "x", arrays[0])
-        check_finite("fit", "y", arrays[1])
-        compiled.loss.check_range(output, arrays[1])
+    arrays = loader.dataset.arrays if (
+        isinstance(loader.dataset, ArrayDataset) and loader.collate is None) else ()
+    if not finite:
+        for name, array in zip(("x", "y"), arrays, strict=False):
+            check_finite("fit", name, array)
+    try:
+        with no_grad(), in_mode(module, False):
+            batch = next(iter(batches_of(module, loader)))
+            output = module(batch.x)
+            if len(arrays) > 1:
+                compiled.loss.check_range(output, arrays[1])  # all of them, by sample
+            compiled.loss(output, batch.y, batch.weight)
+    finally:
+        loader.load_state_dict(place)
 
 
 def evaluate(self: Module, x: Any, y: Any = None, batch_size: int = 256, *,
@@ -184,7 +191,7 @@ def evaluate(self: Module, x: Any, y: Any = None, batch_size: int = 256, *,
     compiled = compiled_of(self, "evaluate")
     loader = x if isinstance(x, DataLoader) else DataLoader(
         samples_of("evaluate", self, x, y, sample_weight).dataset(), batch_size)
-    try_out(self, compiled, loader)
+    try_out(self, compiled, loader, finite=not isinstance(x, DataLoader))
     return evaluate_batches(self, compiled, loader)
 
 
