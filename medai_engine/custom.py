@@ -10,7 +10,9 @@ import numpy as np
 
 from .coerce import FLOATS
 from .errors import DTypeError, ParameterError, extra, say
-from .op import Op, apply, parameters
+from .op import OPS, Op, apply, parameters
+from .tensor import Tensor
+from .tree import flatten
 
 __all__ = ["kernel", "op"]
 
@@ -78,6 +80,8 @@ def op(gradient: Mapping[str, Callable[..., Any]] | Callable[..., Any] | None = 
                     outputs=outputs, analytic=analytic, view=True, strided=True,
                     names=(inputs, params),
                     doc=function.__doc__ or function.__name__)
+        for key, rule in record.rules.items():
+            record.rules[key] = rule._replace(function=fresh(rule.function, len(outputs)))
 
         @wraps(function)
         def public(*inputs: Any, **params: Any) -> Any:
@@ -87,6 +91,23 @@ def op(gradient: Mapping[str, Callable[..., Any]] | Callable[..., Any] | None = 
         return public
 
     return decorate
+
+
+def fresh(rule: Callable[..., Any], cotangents: int) -> Callable[..., Any]:
+    """Return a gradient rule that copies where its result is the memory of a value it was given."""
+
+    @wraps(rule)
+    def call(*given: Any) -> Any:
+        found = rule(*given)
+        kept = [x.data for x in flatten(list(given[cotangents:]))[0] if isinstance(x, Tensor)]
+
+        def own(g: Any) -> Any:
+            shared = isinstance(g, Tensor) and any(np.may_share_memory(g.data, x) for x in kept)
+            return apply(OPS["copy"], g) if shared else g
+
+        return [own(g) for g in found] if isinstance(found, (tuple, list)) else own(found)
+
+    return call
 
 
 def kernel(function: Callable[..., None]) -> Callable[..., None]:
