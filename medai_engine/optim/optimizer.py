@@ -24,8 +24,6 @@ from .options import OPTIONS
 __all__ = ["Optimizer"]
 
 Group = dict[str, Any]
-
-
 # Group entries that schedules write.
 SCHEDULED = ("initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum")
 
@@ -271,10 +269,13 @@ class Optimizer:
             span = Span(group, names, slice(len(states), len(states) + len(members)))
             fill(hyper, span, self.row(group))
             spans.append(span)
+            counts = [c for c, value in zip(self.columns, span.values, strict=True)
+                      if value is None]
             for p in members:
-                state, fresh = self.state.get(p), self.init_state(p, group)
-                if state is None or state.keys() != fresh.keys():
-                    state = fresh  # other options need other states: begin anew
+                state = self.state.get(p)
+                if state is None or state.keys() != {*names, *counts}:
+                    # the first step, or other options need other states: begin anew
+                    state = self.init_state(p, group)
                 states.append({name: Tensor(value.data.astype(p.data.dtype)) if isinstance(
                     value, Tensor) and value.data.dtype != p.data.dtype else value
                     for name, value in state.items()})  # the module's dtype may have changed
