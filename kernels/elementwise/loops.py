@@ -1,4 +1,4 @@
-"""Elementwise kernels as scalar functions, one element in, one element out.
+"""Elementwise kernels as scalar functions, one element in, one element out: a row of a table each.
 
 Numba compiles each to machine code as a NumPy ufunc, for the dtypes that are asked for and when
 they are asked for; the loop around it (broadcasting, strides, `out`, releasing the GIL) is
@@ -34,7 +34,6 @@ class _Kernel:
 
     def __init__(self, scalar, inputs, result=None):
         self.scalar, self.inputs, self.result = scalar, inputs, result
-        self.__name__, self.__doc__ = scalar.__name__, scalar.__doc__
         self.ufuncs = {}
 
     def __call__(self, *arguments):
@@ -54,17 +53,16 @@ class _Kernel:
 
 
 def _kernel(inputs, result=None):
-    def register(scalar):
-        __all__.append(scalar.__name__)
-        return _Kernel(scalar, inputs, result)
+    def register(name, scalar):
+        __all__.append(name)
+        globals()[name] = _Kernel(scalar, inputs, result)
 
     return register
 
 
-_unary, _binary = _kernel(1), _kernel(2)
+_unary, _binary, _ternary = _kernel(1), _kernel(2), _kernel(3)
 _test, _comparison = _kernel(1, numba.boolean), _kernel(2, numba.boolean)
 _inline = numba.njit(cache=True)
-
 
 
 # --- what several definitions share -------------------------------------------------------------
@@ -97,7 +95,7 @@ def _softplus(x):
 
 @_inline
 def _tanh_softplus(x):
-    """n / (n + 2), n = w (w + 2), w = exp(x); over w^2 where x > 0."""
+    """As in reference.py: n / (n + 2), n = w (w + 2), w = exp(x); over w^2 where x > 0."""
     e = math.exp(-math.fabs(x))
     if x > 0:
         return (1 + 2 * e) / (1 + 2 * e + 2 * e * e)
@@ -134,431 +132,126 @@ def _gelu_tanh_inner(x):
 
 # --- arithmetic ---------------------------------------------------------------------------------
 
-
-@_unary
-def negative(x):
-    return -x
-
-
-@_unary
-def positive(x):
-    return x
-
-
-@_unary
-def abs(x):
-    return math.fabs(x)
-
-
-@_unary
-def sign(x):
-    return x if math.isnan(x) else (x > 0) - (x < 0)
-
-
-@_unary
-def square(x):
-    return x * x
-
-
-@_unary
-def sqrt(x):
-    return math.sqrt(x)
-
-
-@_unary
-def reciprocal(x):
-    return 1 / x
-
-
-@_binary
-def add(a, b):
-    return a + b
-
-
-@_binary
-def subtract(a, b):
-    return a - b
-
-
-@_binary
-def multiply(a, b):
-    return a * b
-
-
-@_binary
-def divide(a, b):
-    return a / b
-
-
-@_binary
-def power(a, b):
-    return a**b
-
-
-@_binary
-def maximum(a, b):
-    return a if a >= b or math.isnan(a) else b
-
-
-@_binary
-def minimum(a, b):
-    return a if a <= b or math.isnan(a) else b
-
-
-@_binary
-def remainder(a, b):
-    return a % b
-
-
-@_binary
-def floor_divide(a, b):
-    return a // b
-
-
-@_kernel(3)
-def where(condition, a, b):
-    return a if condition else b
-
-
-@_unary
-def clip(x, low, high):
-    return _clip(x, low, high)
+_unary("negative", lambda x: -x)
+_unary("positive", lambda x: x)
+_unary("abs", lambda x: math.fabs(x))
+_unary("sign", lambda x: x if math.isnan(x) else (x > 0) - (x < 0))
+_unary("square", lambda x: x * x)
+_unary("sqrt", lambda x: math.sqrt(x))
+_unary("reciprocal", lambda x: 1 / x)
+_binary("add", lambda a, b: a + b)
+_binary("subtract", lambda a, b: a - b)
+_binary("multiply", lambda a, b: a * b)
+_binary("divide", lambda a, b: a / b)
+_binary("power", lambda a, b: a**b)
+_binary("maximum", lambda a, b: a if a >= b or math.isnan(a) else b)
+_binary("minimum", lambda a, b: a if a <= b or math.isnan(a) else b)
+_binary("remainder", lambda a, b: a % b)
+_binary("floor_divide", lambda a, b: a // b)
+_ternary("where", lambda condition, a, b: a if condition else b)
+_unary("clip", lambda x, low, high: _clip(x, low, high))
 
 
 # --- exponentials, logarithms, angles -----------------------------------------------------------
 
-
-@_unary
-def exp(x):
-    return math.exp(x)
-
-
-@_unary
-def expm1(x):
-    return math.expm1(x)
-
-
-@_unary
-def log(x):
-    return math.log(x)
-
-
-@_unary
-def log1p(x):
-    return math.log1p(x)
-
-
-@_unary
-def log2(x):
-    return np.log2(x)
+_unary("exp", lambda x: math.exp(x))
+_unary("expm1", lambda x: math.expm1(x))
+_unary("log", lambda x: math.log(x))
+_unary("log1p", lambda x: math.log1p(x))
+_unary("log2", lambda x: np.log2(x))
+_unary("log10", lambda x: math.log10(x))
+_unary("sin", lambda x: math.sin(x))
+_unary("cos", lambda x: math.cos(x))
+_unary("tan", lambda x: math.tan(x))
+_unary("asin", lambda x: math.asin(x))
+_unary("acos", lambda x: math.acos(x))
+_unary("atan", lambda x: math.atan(x))
+_unary("sinh", lambda x: math.sinh(x))
+_unary("cosh", lambda x: math.cosh(x))
+_unary("tanh", lambda x: math.tanh(x))
+_unary("erf", lambda x: math.erf(x))
+_binary("atan2", lambda a, b: math.atan2(a, b))
+_binary("hypot", lambda a, b: math.hypot(a, b))
 
 
-@_unary
-def log10(x):
-    return math.log10(x)
-
-
-@_unary
-def sin(x):
-    return math.sin(x)
-
-
-@_unary
-def cos(x):
-    return math.cos(x)
-
-
-@_unary
-def tan(x):
-    return math.tan(x)
-
-
-@_unary
-def asin(x):
-    return math.asin(x)
-
-
-@_unary
-def acos(x):
-    return math.acos(x)
-
-
-@_unary
-def atan(x):
-    return math.atan(x)
-
-
-@_unary
-def sinh(x):
-    return math.sinh(x)
-
-
-@_unary
-def cosh(x):
-    return math.cosh(x)
-
-
-@_unary
-def tanh(x):
-    return math.tanh(x)
-
-
-@_unary
-def erf(x):
-    return math.erf(x)
-
-
-@_binary
-def atan2(a, b):
-    return math.atan2(a, b)
-
-
-@_binary
-def hypot(a, b):
-    return math.hypot(a, b)
-
-
-@_binary
-def logaddexp(a, b):
+def _logaddexp(a, b):
     if a == b:  # also equal infinities, whose difference is NaN
         return a + math.log(2.0)
     return _maximum(a, b) + math.log1p(math.exp(-math.fabs(a - b)))
 
 
+_binary("logaddexp", _logaddexp)
+
+
 # --- rounding, tests, comparisons ---------------------------------------------------------------
 
-
-@_unary
-def floor(x):
-    return np.floor(x)
-
-
-@_unary
-def ceil(x):
-    return np.ceil(x)
-
-
-@_unary
-def trunc(x):
-    return np.trunc(x)
-
-
-@_unary
-def round(x):
-    return np.rint(x)
-
-
-@_test
-def isnan(x):
-    return x != x
-
-
-@_test
-def isinf(x):
-    return math.isinf(x)
-
-
-@_test
-def isfinite(x):
-    return math.isfinite(x)
-
-
-@_test
-def logical_not(x):
-    return x == 0
-
-
-@_comparison
-def equal(a, b):
-    return a == b
-
-
-@_comparison
-def not_equal(a, b):
-    return a != b
-
-
-@_comparison
-def less(a, b):
-    return a < b
-
-
-@_comparison
-def less_equal(a, b):
-    return a <= b
-
-
-@_comparison
-def greater(a, b):
-    return a > b
-
-
-@_comparison
-def greater_equal(a, b):
-    return a >= b
-
-
-@_comparison
-def logical_and(a, b):
-    return (a != 0) and (b != 0)
-
-
-@_comparison
-def logical_or(a, b):
-    return (a != 0) or (b != 0)
-
-
-@_comparison
-def logical_xor(a, b):
-    return (a != 0) != (b != 0)
+_unary("floor", lambda x: np.floor(x))
+_unary("ceil", lambda x: np.ceil(x))
+_unary("trunc", lambda x: np.trunc(x))
+_unary("round", lambda x: np.rint(x))
+_test("isnan", lambda x: x != x)
+_test("isinf", lambda x: math.isinf(x))
+_test("isfinite", lambda x: math.isfinite(x))
+_test("logical_not", lambda x: x == 0)
+_comparison("equal", lambda a, b: a == b)
+_comparison("not_equal", lambda a, b: a != b)
+_comparison("less", lambda a, b: a < b)
+_comparison("less_equal", lambda a, b: a <= b)
+_comparison("greater", lambda a, b: a > b)
+_comparison("greater_equal", lambda a, b: a >= b)
+_comparison("logical_and", lambda a, b: (a != 0) and (b != 0))
+_comparison("logical_or", lambda a, b: (a != 0) or (b != 0))
+_comparison("logical_xor", lambda a, b: (a != 0) != (b != 0))
 
 
 # --- activations --------------------------------------------------------------------------------
 
-
-@_unary
-def relu(x):
-    return _maximum(x, 0)
-
-
-@_unary
-def relu6(x):
-    return _clip(x, 0, 6)
-
-
-@_unary
-def sigmoid(x):
-    return _sigmoid(x)
-
-
-@_unary
-def log_sigmoid(x):
-    return -_softplus(-x)
-
-
-@_unary
-def softsign(x):
-    return x / (1 + math.fabs(x))
-
-
-@_unary
-def gelu(x):
-    return x * _normal_cdf(x)
-
-
-@_unary
-def gelu_tanh(x):
-    return x * _sigmoid(2 * _gelu_tanh_inner(x))
-
-
-@_unary
-def silu(x):
-    return x * _sigmoid(x)
-
-
-@_unary
-def mish(x):
-    return x * _tanh_softplus(x)
-
-
-@_unary
-def hardsigmoid(x):
-    return _clip(x + 3, 0, 6) / 6
-
-
-@_unary
-def hardswish(x):
-    return x * _clip(x + 3, 0, 6) / 6
-
-
-@_unary
-def hardtanh(x, low, high):
-    return _clip(x, low, high)
-
-
-@_unary
-def leaky_relu(x, slope):
-    return x if x > 0 else slope * x
-
-
-@_unary
-def elu(x, alpha):
-    return x if x > 0 else alpha * math.expm1(x)
-
-
-@_unary
-def selu(x):
-    return SELU_SCALE * (x if x > 0 else SELU_ALPHA * math.expm1(x))
-
-
-@_unary
-def celu(x, alpha):
-    return x if x > 0 else alpha * math.expm1(x / alpha)
-
-
-@_unary
-def softplus(x, beta, threshold):
-    return x if beta * x > threshold else _softplus(beta * x) / beta
-
-
-@_binary
-def bce_with_logits(x, t):
-    return _maximum(x, 0) - x * t + math.log1p(math.exp(-math.fabs(x)))
+_unary("relu", lambda x: _maximum(x, 0))
+_unary("relu6", lambda x: _clip(x, 0, 6))
+_unary("sigmoid", lambda x: _sigmoid(x))
+_unary("log_sigmoid", lambda x: -_softplus(-x))
+_unary("softsign", lambda x: x / (1 + math.fabs(x)))
+_unary("gelu", lambda x: x * _normal_cdf(x))
+_unary("gelu_tanh", lambda x: x * _sigmoid(2 * _gelu_tanh_inner(x)))
+_unary("silu", lambda x: x * _sigmoid(x))
+_unary("mish", lambda x: x * _tanh_softplus(x))
+_unary("hardsigmoid", lambda x: _clip(x + 3, 0, 6) / 6)
+_unary("hardswish", lambda x: x * _clip(x + 3, 0, 6) / 6)
+_unary("hardtanh", lambda x, low, high: _clip(x, low, high))
+_unary("leaky_relu", lambda x, slope: x if x > 0 else slope * x)
+_unary("elu", lambda x, alpha: x if x > 0 else alpha * math.expm1(x))
+_unary("selu", lambda x: SELU_SCALE * (x if x > 0 else SELU_ALPHA * math.expm1(x)))
+_unary("celu", lambda x, alpha: x if x > 0 else alpha * math.expm1(x / alpha))
+_unary("softplus", lambda x, beta, threshold:
+       x if beta * x > threshold else _softplus(beta * x) / beta)
+_binary("bce_with_logits", lambda x, t:
+        _maximum(x, 0) - x * t + math.log1p(math.exp(-math.fabs(x))))
 
 
 # --- gradients: out = g f'(saved) ---------------------------------------------------------------
 
-
-@_binary
-def relu_grad(g, y):
-    return 0 if y <= 0 else g
-
-
-@_binary
-def relu6_grad(g, x):
-    return 0 if x <= 0 or x >= 6 else g
-
-
-@_binary
-def sigmoid_grad(g, y):
-    return g * (y * (1 - y))
+_binary("relu_grad", lambda g, y: 0 if y <= 0 else g)
+_binary("relu6_grad", lambda g, x: 0 if x <= 0 or x >= 6 else g)
+_binary("sigmoid_grad", lambda g, y: g * (y * (1 - y)))
+_binary("tanh_grad", lambda g, y: g * ((1 - y) * (1 + y)))
+_binary("log_sigmoid_grad", lambda g, x: g * _sigmoid(-x))
+_binary("softsign_grad", lambda g, x: g / (1 + math.fabs(x)) ** 2)
+_binary("gelu_grad", lambda g, x:
+        g * (_normal_cdf(x) + x * (INV_SQRT_TWO_PI * math.exp(-0.5 * x * x))))
 
 
-@_binary
-def tanh_grad(g, y):
-    return g * ((1 - y) * (1 + y))
-
-
-@_binary
-def log_sigmoid_grad(g, x):
-    return g * _sigmoid(-x)
-
-
-@_binary
-def softsign_grad(g, x):
-    return g / (1 + math.fabs(x)) ** 2
-
-
-@_binary
-def gelu_grad(g, x):
-    return g * (_normal_cdf(x) + x * (INV_SQRT_TWO_PI * math.exp(-0.5 * x * x)))
-
-
-@_binary
-def gelu_tanh_grad(g, x):
+def _gelu_tanh_grad(g, x):
     x = _clip(x, -40, 40)  # s (1 - s) is 0 from there, before u' becomes infinite
     twice_u = 2 * _gelu_tanh_inner(x)
     slope = SQRT_TWO_OVER_PI * (1 + 3 * GELU_CUBIC * x * x)
     return g * _sigmoid(twice_u) * (1 + 2 * x * slope * _sigmoid(-twice_u))
 
 
-@_binary
-def silu_grad(g, x):
-    return g * (_sigmoid(x) * (1 + x * _sigmoid(-x)))
+_binary("gelu_tanh_grad", _gelu_tanh_grad)
+_binary("silu_grad", lambda g, x: g * (_sigmoid(x) * (1 + x * _sigmoid(-x))))
 
 
-@_binary
-def mish_grad(g, x):
+def _mish_grad(g, x):
     e = math.exp(-math.fabs(x))
     if x > 0:
         d = 2 * e * e + 2 * e + 1
@@ -569,53 +262,23 @@ def mish_grad(g, x):
     return g * (_tanh_softplus(x) + x * slope)
 
 
-@_binary
-def hardsigmoid_grad(g, x):
-    return g / 6 if -3 < x < 3 else 0
+_binary("mish_grad", _mish_grad)
+_binary("hardsigmoid_grad", lambda g, x: g / 6 if -3 < x < 3 else 0)
 
 
-@_binary
-def hardswish_grad(g, x):
+def _hardswish_grad(g, x):
     if x <= -3:
         return 0
     return g * (x / 3 + 0.5) if x < 3 else g
 
 
-@_binary
-def hardtanh_grad(g, x, low, high):
-    return 0 if x <= low or x >= high else g
-
-
-@_binary
-def clip_grad(g, x, low, high):
-    return g if low <= x <= high else 0
-
-
-@_binary
-def leaky_relu_grad(g, x, slope):
-    return g if x > 0 else slope * g
-
-
-@_binary
-def elu_grad(g, y, alpha):
-    return g if y > 0 else g * (y + alpha)
-
-
-@_binary
-def selu_grad(g, y):
-    return SELU_SCALE * g if y > 0 else g * (y + SELU_SCALE * SELU_ALPHA)
-
-
-@_binary
-def celu_grad(g, x, alpha):
-    return g if x > 0 else g * math.exp(x / alpha)
-
-
-@_binary
-def softplus_grad(g, x, beta, threshold):
-    return g if beta * x > threshold else g * _sigmoid(beta * x)
-
-
-@_kernel(3)
-def bce_with_logits_grad(g, x, t):
-    return g * (_sigmoid(x) - t)
+_binary("hardswish_grad", _hardswish_grad)
+_binary("hardtanh_grad", lambda g, x, low, high: 0 if x <= low or x >= high else g)
+_binary("clip_grad", lambda g, x, low, high: g if low <= x <= high else 0)
+_binary("leaky_relu_grad", lambda g, x, slope: g if x > 0 else slope * g)
+_binary("elu_grad", lambda g, y, alpha: g if y > 0 else g * (y + alpha))
+_binary("selu_grad", lambda g, y: SELU_SCALE * g if y > 0 else g * (y + SELU_SCALE * SELU_ALPHA))
+_binary("celu_grad", lambda g, x, alpha: g if x > 0 else g * math.exp(x / alpha))
+_binary("softplus_grad", lambda g, x, beta, threshold:
+        g if beta * x > threshold else g * _sigmoid(beta * x))
+_ternary("bce_with_logits_grad", lambda g, x, t: g * (_sigmoid(x) - t))
