@@ -191,6 +191,35 @@ def test_views_share_memory_and_copies_do_not():
         assert not np.shares_memory(copy.numpy(), x.numpy())
 
 
+@pytest.mark.parametrize("backend", ["fast", "reference"])
+def test_views_of_the_short_path_and_the_general_one(backend):
+    """``viewed`` leaves apply out; what it gives is what apply gives."""
+    from medai_engine import kernels
+
+    if backend == "fast" and not kernels.COMPILED:
+        backend = "reference"
+    x = me.tensor(A, requires_grad=True)
+    inner = x[1:]
+    with me.backend(backend):
+        for y in (x.reshape(5, -1), x.T, x[0], x[..., 1:], me.flip(x), x[0, 0, 0], x[::2],
+                  me.broadcast_to(x, (2, 3, 4, 5)), inner.reshape(40)):
+            assert y.base is x and y.requires_grad and np.shares_memory(y.numpy(), x.numpy())
+            assert (y * 1).sum().requires_grad
+        assert x.T.reshape(-1).base is None  # a copy
+        with me.no_grad():
+            assert not x.T.requires_grad
+        for call in (lambda: x.reshape(7, -1), lambda: x.reshape(2, 3), lambda: x[3],
+                     lambda: x[0, :, :, 0], lambda: me.permute_dims(x, (0, 0, 1)),
+                     lambda: me.permute_dims(x, (0, 1)),
+                     lambda: me.broadcast_to(x, (3, 4, 6))):
+            with pytest.raises(me.ShapeError, match="expected"):
+                call()
+        g = me.grad(lambda t: (t.T[1:].reshape(4, -1) ** 2).sum())(x)
+    expected = 2 * A
+    expected[..., 0] = 0
+    same(g, expected)
+
+
 # ---- creation ---------------------------------------------------------------------------------
 
 

@@ -1,8 +1,8 @@
 """Reading and writing by data: rows by index, NumPy's advanced indexing, one-hot, put.
 
 Everything is one op, ``gather`` (entries of the first axis by index; its gradient adds up rows):
-advanced indexing brings the indexed axes to the front, folds them into one, and its indices into
-one array of row numbers. Indices are checked against their axis before anything is computed.
+advanced indexing folds the indexed axes into one, and its indices into one array of row numbers.
+Indices are checked against their axis before anything is computed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..op import Op, apply, define
 from ..tensor import Tensor, is_scalar
 from .elementwise import F
 from .reduce import normalized
-from .shape import SLICE, as_tensor, broadcast_to, permute_dims, real_dtype, reshape
+from .shape import SLICE, as_tensor, broadcast_to, permute_dims, real_dtype, reshape, viewed
 
 __all__ = ["one_hot", "put_along_axis", "take", "take_along_axis"]
 
@@ -36,7 +36,8 @@ def bounded(where: str, indices: np.ndarray, low: int, size: int, what: str) -> 
                          or np.maximum.reduce(indices, None) >= size):
         place = tuple(int(i) for i in np.argwhere((indices < low) | (indices >= size))[0])
         raise ShapeError(say(
-            where, f"indices from {low} to {size - 1} into {what} of size {size}",
+            where, (f"indices from {low} to {size - 1}" if size else "no index")
+            + f" into {what} of size {size}",
             f"{indices[place]} at entry {place} of the indices" if place else f"{indices[place]}",
             "Check what made them, or clip them", {"indices": indices.shape}))
 
@@ -212,13 +213,13 @@ def advanced(x: Tensor, items: Sequence[Any]) -> Tensor:
 def getitem(x: Tensor, index: Any) -> Tensor:
     """Return ``x[index]``: a view for slices and integers, a copy for arrays."""
     if type(index) is int or type(index) is slice:
-        return apply(SLICE, x, index=(index,))
+        return viewed(SLICE, x, index=(index,))
     items = index if isinstance(index, tuple) else (index,)
     for i in items:
         if not (i is None or i is Ellipsis or isinstance(i, (slice, int, np.integer))) or (
                 isinstance(i, bool)):
             return advanced(x, items)
-    return apply(SLICE, x, index=items)
+    return viewed(SLICE, x, index=items)
 
 
 setattr(Tensor, "__getitem__", getitem)  # noqa: B010

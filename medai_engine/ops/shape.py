@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from ..autograd import Node
 from ..coerce import FLOATS, as_array
 from ..errors import DTypeError, ParameterError, ShapeError, say
+from ..mode import MODE
 from ..op import Op, apply, define
 from ..tensor import Tensor
 from .elementwise import F
@@ -54,6 +56,28 @@ def real_dtype(where: str, dtype: Any) -> np.dtype[Any]:
 def as_tensor(x: Any) -> Tensor:
     """Return x itself if it is a Tensor, else a Tensor of it (numbers and lists: float32)."""
     return x if isinstance(x, Tensor) else Tensor(as_array(x))
+
+
+def viewed(op: Op, x: Any, **params: Any) -> Tensor:
+    """Apply an op that gives a view; where nothing watches, on the short path.
+
+    NumPy refuses the same parameters as the op's shape rule, which then words the error.
+    """
+    mode = MODE.get()
+    if not (mode.short and isinstance(x, Tensor)):
+        return apply(op, x, **params)
+    data = x.data
+    try:
+        view = op.definition(data, **params)
+    except (ValueError, IndexError):
+        return apply(op, x, **params)
+    edge = x.node
+    y = Tensor(view, None if edge is None or not mode.grad else
+               Node(op, (edge,), (None, None), (data.shape,), params))
+    memory = view.base
+    if memory is not None and (memory is data or memory is data.base):
+        y.base = x if x.base is None else x.base
+    return y
 
 
 # ---- copy, astype -----------------------------------------------------------------------------
@@ -142,7 +166,7 @@ RESHAPE = define("reshape", infer=_reshape_infer, view=True,
 def reshape(x: Any, *shape: Any) -> Tensor:
     """Return the elements in another shape (one size may be -1); a view where possible."""
     sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-    return apply(RESHAPE, x, shape=ints("reshape", "shape", sizes))
+    return viewed(RESHAPE, x, shape=ints("reshape", "shape", sizes))
 
 
 def _permute_infer(x: np.ndarray, *, axes: tuple[int, ...]) -> tuple[tuple[int, ...], Any]:
@@ -164,7 +188,7 @@ PERMUTE = define("permute_dims", infer=_permute_infer, view=True,
 
 def permute_dims(x: Any, axes: Sequence[int]) -> Tensor:
     """Return x with its axes in another order: axis i of the result is axis ``axes[i]`` of x."""
-    return apply(PERMUTE, x, axes=ints("permute_dims", "axes", axes))
+    return viewed(PERMUTE, x, axes=ints("permute_dims", "axes", axes))
 
 
 def broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
@@ -189,7 +213,7 @@ BROADCAST = define("broadcast_to", infer=_broadcast_infer, view=True,
 
 def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
     """Return x repeated to a shape, as a view."""
-    return apply(BROADCAST, x, shape=ints("broadcast_to", "shape", shape))
+    return viewed(BROADCAST, x, shape=ints("broadcast_to", "shape", shape))
 
 
 def _sum_to_axes(x: np.ndarray, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -306,7 +330,7 @@ def flip(x: Any, axis: Any = None) -> Tensor:
     """Return x with the order of its elements reversed along the axes (None: all); a view."""
     x = as_tensor(x)
     axes = normalized("flip", axis, x.ndim)
-    return apply(SLICE, x, index=tuple(
+    return viewed(SLICE, x, index=tuple(
         slice(None, None, -1) if i in axes else slice(None) for i in range(x.ndim)))
 
 
