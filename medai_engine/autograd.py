@@ -14,7 +14,7 @@ import numpy as np
 
 from .errors import GraphError, ShapeError, say
 from .mode import switched
-from .tensor import CLOCK, Leaf, Tensor
+from .tensor import CLOCK, Leaf, Tensor, last_written
 
 if TYPE_CHECKING:
     from .op import Op
@@ -108,9 +108,7 @@ class Node:
             saved = saved.values()
         if CLOCK[0] != self.stamp:
             for i, kept in enumerate(saved):
-                if isinstance(kept, Tensor) and max(
-                        kept.written, kept.base.written if kept.base is not None else 0
-                ) > self.stamp:
+                if isinstance(kept, Tensor) and last_written(kept) > self.stamp:
                     name = self.op.inputs[min(i, len(self.op.inputs) - 1)]
                     raise GraphError(say(
                         f"backward of {self.op.name}", f"input {name!r} as it was in the forward "

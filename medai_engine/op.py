@@ -300,7 +300,7 @@ def attach(op: Op, edges: list[Any], tensors: Sequence[Tensor], results: Sequenc
                 tuple([t.data.shape for t in tensors]), params,
                 None if len(results) == 1 else [(r.data.shape, r.data.dtype) for r in results])
     if mode.frame is not None:
-        mode.frame.take(node)
+        mode.frame.take(node, tensors)
     for i, result in enumerate(results):
         if result.data.dtype.kind == "f":
             result.node = node if len(results) == 1 else Slot(node, i)

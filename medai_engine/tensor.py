@@ -14,7 +14,7 @@ import numpy as np
 
 from .errors import DTypeError, GraphError, say
 
-__all__ = ["CLOCK", "Buffer", "Leaf", "Parameter", "Tensor", "is_scalar", "mark_written"]
+__all__ = ["CLOCK", "Buffer", "Leaf", "Parameter", "Tensor", "is_scalar", "last_written", "mark_written"]
 
 CLOCK = [0]  # ticks at every write in place; nodes remember the time, written storage too
 
@@ -262,6 +262,12 @@ def _rebuild(kind: type[Tensor], data: np.ndarray, requires_grad: bool) -> Tenso
 def is_scalar(x: Any) -> bool:
     """Tell whether x is a Python or NumPy number, whose dtype is weak."""
     return isinstance(x, (int, float, np.generic))
+
+
+def last_written(tensor: Tensor) -> int:
+    """Return when a tensor's storage was last written, through whichever view."""
+    base = tensor.base
+    return tensor.written if base is None else max(tensor.written, base.written)
 
 
 def mark_written(tensor: Tensor) -> None:

@@ -18,7 +18,7 @@ from .coerce import as_array
 from .errors import GraphError, ParameterError, ShapeError, say
 from .mode import MODE, Mode, switched
 from .op import OPS, apply
-from .tensor import Tensor
+from .tensor import CLOCK, Tensor, last_written
 from .tree import flatten
 
 __all__ = ["checkpoint", "grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
@@ -236,14 +236,20 @@ class Frame:
 
     def __init__(self, run: Callable[[], Any]):
         self.run = run
+        self.stamp = CLOCK[0]
         self.count = 0
         self.draws: list[int] = []
         self.values: list[Any] | None = None
         self.replaying = False
 
-    def take(self, node: Any) -> None:
+    def take(self, node: Any, inputs: Sequence[Tensor]) -> None:
         """Replace what a new node keeps, or collect it while running again."""
         if self.replaying:
+            if any(x.node is not None and last_written(x) > self.stamp for x in inputs):
+                raise GraphError(say(
+                    "checkpoint", "the values of the forward pass when run again",
+                    f"an input of {node.op.name} that was written since", "Call backward before "
+                    "the update, or compute the loss again after it"))
             self.values.append(node.saved)  # type: ignore[union-attr]
         else:
             node.saved = Deferred(self, self.count)
@@ -265,13 +271,15 @@ class Frame:
             try:
                 with switched(grad=True, frame=self):
                     self.run()
+                if len(self.values) != self.count:
+                    raise GraphError(say("checkpoint", "a function that does the same every time",
+                                         "another number of ops when run again",
+                                         "Take data-dependent Python branches out of it"))
+            except BaseException:
+                self.values = None
+                raise
             finally:
                 self.replaying = False
-            if len(self.values) != self.count:
-                self.values = None
-                raise GraphError(say("checkpoint", "a function that does the same every time",
-                                     "another number of ops when run again",
-                                     "Take data-dependent Python branches out of it"))
         return self.values[number]
 
     def free(self, number: int) -> None:

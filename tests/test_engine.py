@@ -86,7 +86,8 @@ def test_array_of_a_differentiated_tensor_is_read_only():
     lambda w: me.permute_dims(w.reshape(1, 3), (1, 0)) * w])
 @pytest.mark.parametrize("write", [
     lambda w: w.__imul__(2.0), lambda w: w.detach().__setitem__(0, 5.0),
-    lambda w: w.detach()[1:].__imul__(2.0), lambda w: w.detach().reshape(3, 1).copy_(np.ones((3, 1)))])
+    lambda w: w.detach()[1:].__imul__(2.0),
+    lambda w: w.detach().reshape(3, 1).copy_(np.ones((3, 1)))])
 def test_backward_refuses_what_was_written(keep, write):
     w = leaf(3)
     y = keep(w).sum()
