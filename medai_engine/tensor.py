@@ -14,7 +14,8 @@ import numpy as np
 
 from .errors import DTypeError, GraphError, say
 
-__all__ = ["CLOCK", "Buffer", "Leaf", "Parameter", "Tensor", "is_scalar", "last_written", "mark_written"]
+__all__ = ["CLOCK", "Buffer", "Leaf", "Parameter", "Tensor", "is_scalar", "last_written",
+           "mark_written"]
 
 CLOCK = [0]  # ticks at every write in place; nodes remember the time, written storage too
 
