@@ -249,6 +249,57 @@ def test_a_layer_that_infers_its_size_and_a_column_of_labels():
     assert model[0].in_features == 5 and model.predict(x[:0]).shape == (0, 2)
 
 
+def test_datasets_and_loaders_are_arrays_in_batches():
+    x, y = points(50)
+    results = []
+    for given in ((x, y), (data.ArrayDataset(x, y),),
+                  (data.DataLoader(data.ArrayDataset(x, y), shuffle=True),),
+                  ([(a, int(b)) for a, b in zip(x, y, strict=True)],)):
+        model = net()
+        model.compile("adam", "cross_entropy", ["auc"])
+        if isinstance(given[0], list):
+            given = (data.DataLoader(given[0], shuffle=True),)
+        history = model.fit(*given, epochs=2, verbose=False)
+        results.append((bits(model), history["auc"]))
+    assert results[0] == results[1] == results[2] == results[3]
+
+
+@pytest.mark.parametrize("loss", ["nll", "bce", "l1", "smooth_l1", "huber", "focal", "dice",
+                                  "tversky", "hinge", "kl_div"])
+def test_other_losses_learn(loss):
+    x, y = points(60)
+    ends = {"nll": nn.LogSoftmax(), "kl_div": nn.LogSoftmax(), "bce": nn.Sigmoid(),
+            "dice": nn.Sigmoid(), "tversky": nn.Sigmoid()}
+    mask = loss in ("dice", "tversky")
+    me.manual_seed(1)
+    model = nn.Sequential(nn.Linear(5, {"nll": 2, "kl_div": 2}.get(loss, 5 if mask else 1)),
+                          ends.get(loss, nn.Identity()),
+                          nn.Reshape(5, 1) if mask else nn.Identity())
+    target = {"hinge": 2 * y - 1, "kl_div": np.eye(2)[y]}.get(loss, y)
+    if mask:
+        target = x[:, :, None] > 0
+    model.compile(optim.Adam(model.parameters(), lr=0.05), loss)
+    history = model.fit(x, target, 10, 16, verbose=False)
+    assert history["loss"][-1] < 0.8 * history["loss"][0]
+    weighted = model.evaluate(x, target, sample_weight=np.ones(60))["loss"]
+    np.testing.assert_allclose(weighted, model.evaluate(x, target)["loss"], rtol=1e-5)
+
+
+def test_a_copy_trains_on_by_itself():
+    import copy
+
+    x, y = points(30)
+    model = net()
+    model.compile(optim.Adam(model.parameters()), "cross_entropy")
+    model.fit(x, y, verbose=False)
+    twin = copy.deepcopy(model)
+    before = bits(model)
+    twin.fit(x, y, verbose=False)
+    assert bits(model) == before != bits(twin)
+    model.fit(x, y, verbose=False)
+    assert same(model, twin)
+
+
 def test_frozen_parameters_stay():
     x, y = points(20)
     model = net()
@@ -310,6 +361,12 @@ def test_early_stopping_goes_back_to_the_best():
         np.testing.assert_array_equal(value.numpy(), kept[best][name])
     stays, _ = fitted([training.EarlyStopping(patience=3, restore_best=False)], 60, 2.0)
     np.testing.assert_array_equal(stays[0].weight.numpy(), kept[len(history) - 1]["0.weight"])
+
+
+def test_a_callback_starts_anew_with_every_fit():
+    stop = training.EarlyStopping(patience=3)
+    lengths = [len(fitted([stop], 60, 2.0)[1]) for _ in range(2)]
+    assert lengths[0] == lengths[1] < 60
 
 
 def test_monitored_direction():

@@ -104,17 +104,18 @@ class Table:
                 raise DataError(say(
                     f"{self.source}, column {target!r}", "two outcomes",
                     f"{len(values)}: {_listed(values)}",
-                    "Choose the one to predict against the rest with --positive VALUE"))
+                    "Choose the one to predict against the rest: positive=..., or "
+                    "--positive VALUE"))
             known = [v for v in values if v.lower() in YES]
             if len(known) != 1:
                 raise DataError(say(
                     f"{self.source}, column {target!r}", "to know which outcome is the positive "
-                    "one", _listed(values), f"Say it with --positive {values[-1]!r}"))
+                    "one", _listed(values), f"Say it: positive={values[-1]!r}, or --positive"))
             positive = known[0]
         elif positive not in values:
             raise DataError(say(f"{self.source}, column {target!r}",
                                 f"the positive outcome {positive!r}", _listed(values),
-                                f"Use --positive {values[-1]!r}"))
+                                f"Use {values[-1]!r}"))
         rest = [v for v in values if v != positive]
         y = np.array([v == positive for v in text], np.int64)
         return y, [rest[0] if len(rest) == 1 else f"not {positive}", positive]

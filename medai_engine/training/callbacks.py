@@ -92,7 +92,9 @@ class Monitor(Callback):
         self.waited = 0
 
     def on_train_begin(self, run: Run) -> None:
-        """Refuse a name that this run does not measure."""
+        """Refuse a name that this run does not measure; forget the run before."""
+        if not run.resumed:
+            self.best, self.waited = None, 0
         if self.monitor not in run.names:
             raise ParameterError(say(
                 type(self).__name__, f"monitor to be one of {', '.join(run.names)}",
@@ -140,6 +142,12 @@ class EarlyStopping(Monitor):
         self.patience = patience
         self.restore_best = restore_best
         self.weights: dict[str, Any] | None = None
+
+    def on_train_begin(self, run: Run) -> None:
+        """Forget the run before."""
+        super().on_train_begin(run)
+        if not run.resumed:
+            self.weights = None
 
     def on_epoch_end(self, run: Run) -> None:
         """Keep the weights, or stop."""

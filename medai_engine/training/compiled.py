@@ -37,11 +37,17 @@ LOSSES = {
     "smooth_l1": Kind("smooth_l1_loss"),
     "huber": Kind("huber_loss"),
     "kl_div": Kind("kl_div"),
+    "hinge": Kind("hinge_loss"),
+    "focal": Kind("focal_loss", link="sigmoid"),
+    "dice": Kind("dice_loss"),
+    "tversky": Kind("tversky_loss"),
 }
 BY_NAME = {**LOSSES, **{kind.function: kind for kind in LOSSES.values()}}
 BY_MODULE = {"CrossEntropyLoss": "cross_entropy", "NLLLoss": "nll", "BCELoss": "bce",
              "BCEWithLogitsLoss": "bce_with_logits", "MSELoss": "mse", "L1Loss": "l1",
-             "SmoothL1Loss": "smooth_l1", "HuberLoss": "huber", "KLDivLoss": "kl_div"}
+             "SmoothL1Loss": "smooth_l1", "HuberLoss": "huber", "KLDivLoss": "kl_div",
+             "HingeLoss": "hinge", "FocalLoss": "focal", "DiceLoss": "dice",
+             "TverskyLoss": "tversky"}
 OPTIMIZERS = {name.lower(): name for name in (
     "SGD", "Adam", "AdamW", "NAdam", "RAdam", "RMSprop", "Adagrad", "Adadelta", "Adamax", "Lion",
     "LBFGS")}

@@ -40,9 +40,9 @@ def fit(self: Module, x: Any, y: Any = None, epochs: int = 1, batch_size: int | 
 
     Parameters
     ----------
-    x : array of shape (N, ...), or DataLoader
-        Inputs; floating ones are cast to the parameters' dtype. A loader gives (x, y) or
-        (x, y, weight) and decides on batches and order itself.
+    x : array of shape (N, ...), dataset or DataLoader
+        Inputs; floating ones are cast to the parameters' dtype. A dataset gives (x, y) or
+        (x, y, weight) for each sample; a loader decides on batches and order itself.
     y : array of shape (N, ...)
         Targets: class numbers, probabilities or values, as the loss wants them.
     epochs : int
@@ -85,16 +85,18 @@ def fit(self: Module, x: Any, y: Any = None, epochs: int = 1, batch_size: int | 
     """
     compiled = compiled_of(self, "fit")
     check_options(epochs, batch_size, accumulate, validation_split, callbacks)
-    if isinstance(x, DataLoader):
-        for name, value in (("y", y), ("batch_size", batch_size), ("sample_weight", sample_weight),
-                            ("groups", groups), ("validation_split", validation_split or None)):
+    if y is None:
+        for name, value in (("sample_weight", sample_weight), ("groups", groups),
+                            ("validation_split", validation_split or None),
+                            ("batch_size", batch_size if isinstance(x, DataLoader) else None)):
             if value is not None:
-                raise ParameterError(say("fit", f"no {name} beside a DataLoader", name,
-                                         "Give it to the loader or its dataset"))
-        if class_weight == "balanced":
-            raise ParameterError(say("fit", "class_weight as a dict beside a DataLoader",
-                                     "'balanced'", "Pass {class: weight}"))
-        loader = x
+                raise ParameterError(say("fit", f"no {name} beside a {type(x).__name__}", name,
+                                         "Leave it to the loader or its dataset"))
+        if isinstance(class_weight, str):
+            raise ParameterError(say("fit", f"class_weight as a dict beside a {type(x).__name__}",
+                                     repr(class_weight), "Pass {class: weight}"))
+        loader = x if isinstance(x, DataLoader) else DataLoader(
+            as_dataset(x), batch_size or 32, shuffle, seed)
         held = None
         try_out(self, compiled, loader)
     else:
@@ -118,6 +120,14 @@ def fit(self: Module, x: Any, y: Any = None, epochs: int = 1, batch_size: int | 
     if resume is not None:
         run.resume(resume)
     return run.train()
+
+
+def as_dataset(x: Any) -> Any:
+    """Return x if it can be one; arrays without targets are not."""
+    if isinstance(x, (np.ndarray, Tensor, list, tuple)) or not hasattr(x, "__getitem__"):
+        raise ParameterError(say("fit", "targets y beside the inputs, or a dataset of (x, y)",
+                                 f"{type(x).__name__} alone", "Pass fit(x, y)"))
+    return x
 
 
 def check_options(epochs: Any, batch_size: Any, accumulate: Any, validation_split: Any,

@@ -77,8 +77,9 @@ class Tally:
         return logs
 
     def state_dict(self) -> dict[str, Any]:
-        """Return sums and outputs so far."""
-        return {"total": self.total, "weight": self.weight, "kept": self.kept}
+        """Return sums and outputs so far (of all batches in one array each)."""
+        kept = [[np.concatenate(part) for part in zip(*self.kept, strict=True)]]
+        return {"total": self.total, "weight": self.weight, "kept": kept if self.kept else []}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on counting."""
@@ -103,6 +104,8 @@ class Run:
     history : History
     stopped : str
         Why the run ends before its last epoch, or "".
+    resumed : bool
+        Whether it goes on from a checkpoint.
     """
 
     def __init__(self, model: Module, compiled: Compiled, loader: DataLoader, *, epochs: int,
@@ -125,6 +128,7 @@ class Run:
         self.stopped = ""
         self.tally = Tally(compiled)
         self.seconds = 0.0  # of the current epoch before a resume
+        self.resumed = False
 
     @property
     def names(self) -> list[str]:
@@ -289,6 +293,7 @@ class Run:
                 ", ".join(f"{name} = {before.get(name)!r}" for name in different),
                 ", ".join(f"{now[name]!r}" for name in different),
                 "Call fit with the same data and options as before"))
+        self.resumed = True
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         for name, generator in generators(self.model).items():
