@@ -194,7 +194,14 @@ class Tensor(Attached):
         if self.node is not None:
             raise GraphError(say("__dlpack__", "a tensor without gradient", "one that requires it",
                                  "Export x.detach()"))
-        return self.data.__dlpack__(**options)
+        data = self.data
+        if min(data.strides, default=0) < 0:
+            # PyTorch 2.13 ends the process when it meets a negative stride
+            if options.get("copy") is False:
+                raise BufferError(say("__dlpack__", "strides >= 0 for copy=False",
+                                      str(data.strides), "Export x.copy()", {"x": data.shape}))
+            data = data.copy()
+        return data.__dlpack__(**options)
 
     def __dlpack_device__(self) -> Any:
         return self.data.__dlpack_device__()
