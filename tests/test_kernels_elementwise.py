@@ -10,20 +10,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+from medai_engine.kernels.elementwise import fast, loops, reference
 from medai_engine.kernels.simd.isa import available_isas, get_isa, set_isa
 from medai_engine.kernels.threads.pool import get_num_threads, set_num_threads
 
-from medai_engine.kernels.elementwise import fast, loops, reference
 
-UNARY = """negative positive abs sign square sqrt reciprocal exp expm1 log log1p log2 log10 sin cos
-    tan asin acos atan sinh cosh tanh erf floor ceil round trunc isnan isinf isfinite logical_not
-    relu relu6 sigmoid log_sigmoid softsign gelu gelu_tanh silu mish hardsigmoid hardswish
-    selu""".split()
-BINARY = """add subtract multiply divide power maximum minimum atan2 hypot logaddexp remainder
+def words(text):
+    return text.split()
+
+
+UNARY = words("""negative positive abs sign square sqrt reciprocal exp expm1 log log1p log2 log10
+    sin cos tan asin acos atan sinh cosh tanh erf floor ceil round trunc isnan isinf isfinite
+    logical_not relu relu6 sigmoid log_sigmoid softsign gelu gelu_tanh silu mish hardsigmoid
+    hardswish selu""")
+BINARY = words("""add subtract multiply divide power maximum minimum atan2 hypot logaddexp remainder
     floor_divide equal not_equal less less_equal greater greater_equal logical_and logical_or
     logical_xor bce_with_logits relu_grad relu6_grad sigmoid_grad tanh_grad log_sigmoid_grad
     softsign_grad gelu_grad gelu_tanh_grad silu_grad mish_grad hardsigmoid_grad hardswish_grad
-    selu_grad""".split()
+    selu_grad""")
 TERNARY = ["where", "bce_with_logits_grad"]
 PARAMETERS = {
     "clip": (-1.25, 1.5), "leaky_relu": (0.2,), "elu": (1.3,), "celu": (0.7,),
@@ -32,8 +37,8 @@ PARAMETERS = {
 PARAMETERS |= {f"{name}_grad": values for name, values in PARAMETERS.items()}
 INPUTS = {name: 1 for name in UNARY} | {name: 2 for name in BINARY} | {n: 3 for n in TERNARY}
 INPUTS |= {name: 2 if name.endswith("_grad") else 1 for name in PARAMETERS}
-BOOLEAN = set("""isnan isinf isfinite logical_not equal not_equal less less_equal greater
-    greater_equal logical_and logical_or logical_xor""".split())
+BOOLEAN = set(words("""isnan isinf isfinite logical_not equal not_equal less less_equal greater
+    greater_equal logical_and logical_or logical_xor"""))
 NAMES = sorted(INPUTS)
 DTYPES = (np.float32, np.float64)
 ISAS = available_isas()

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from medai_engine.kernels.simd.isa import available_isas, get_isa, set_isa
-from medai_engine.kernels.threads.pool import get_num_threads, set_num_threads
 
 from medai_engine.kernels.reduce import fast, loops, reference
+from medai_engine.kernels.simd.isa import available_isas, get_isa, set_isa
+from medai_engine.kernels.threads.pool import get_num_threads, set_num_threads
 
 NAMES = ["argmax", "argmin", "cumulative_prod", "cumulative_sum", "logsumexp", "max", "min", "prod",
          "sum", "sum_squares"]
