@@ -11,7 +11,7 @@ from .. import functional as F
 from ..errors import ParameterError, ShapeError, say
 from ..functional.common import tensor
 from ..generator import Generator
-from ..ops.reduce import normalized
+from ..ops.axes import normalized
 from ..ops.shape import reshape
 from ..tensor import Parameter, Tensor, mark_written
 from . import init

@@ -10,9 +10,9 @@ import numpy as np
 from ..errors import ParameterError, ShapeError, say
 from ..op import apply
 from ..tensor import Tensor, is_scalar
+from .axes import normalized, reduced
 from .elementwise import F
 from .indexing import getitem, index_tensor, take
-from .reduce import normalized, reduced
 from .shape import (
     UNSLICE,
     as_tensor,

@@ -17,9 +17,9 @@ from ..errors import ParameterError, ShapeError, say
 from ..op import apply
 from ..tensor import Tensor
 from .arrange import diagonal
+from .axes import normalized
 from .elementwise import F
 from .linalg import MATMUL
-from .reduce import normalized
 from .shape import as_tensor, ints, permute_dims, reshape
 from .statistics import sum as sum_along
 

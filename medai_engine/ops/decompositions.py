@@ -20,9 +20,9 @@ from ..errors import DataError, ParameterError, ShapeError, say
 from ..op import apply, define
 from ..tensor import Tensor
 from .arrange import matrix_transpose
+from .axes import Axis, normalized, reduced
 from .elementwise import F
 from .linalg import matmul, same_float
-from .reduce import Axis, normalized, reduced
 from .shape import as_tensor, broadcast_to, reshape
 from .statistics import count_nonzero, max, min, sum
 

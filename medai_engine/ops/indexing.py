@@ -16,8 +16,8 @@ import numpy as np
 from ..errors import DTypeError, ParameterError, ShapeError, say
 from ..op import Op, apply, define
 from ..tensor import Tensor, is_scalar
+from .axes import normalized
 from .elementwise import F
-from .reduce import normalized
 from .shape import SLICE, as_tensor, broadcast_to, permute_dims, real_dtype, reshape, viewed
 
 __all__ = ["one_hot", "put_along_axis", "take", "take_along_axis"]

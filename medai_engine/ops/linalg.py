@@ -129,7 +129,8 @@ def matmul(a: Any, b: Any) -> Tensor:
 # ---- linear -----------------------------------------------------------------------------------
 
 
-def _linear_infer(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> tuple[tuple[int, ...], Any]:
+def _linear_infer(x: np.ndarray, weight: np.ndarray,
+                  bias: np.ndarray) -> tuple[tuple[int, ...], Any]:
     same_float("linear", "x weight bias", x, weight, bias)
     rows, sizes = x.shape, weight.shape
     if not rows or len(sizes) != 2 or rows[-1] != sizes[1]:

@@ -16,8 +16,9 @@ from ..coerce import FLOATS
 from ..errors import DataError, DTypeError, ParameterError, ShapeError, say
 from ..op import Op, apply, define
 from ..tensor import Tensor
+from .axes import folded, normalized
 from .elementwise import F
-from .reduce import SUM, folded, normalized
+from .reduce import SUM
 from .shape import reshape
 
 __all__ = ["binary_cross_entropy", "check_indices", "chosen", "log_softmax", "softmax",

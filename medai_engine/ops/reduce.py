@@ -1,7 +1,7 @@
 """Reductions and scans along one or several axes.
 
-The kernels see (outer, n, inner) with the reduced axes folded into the middle one; ``folded``
-brings any array into that shape, without a copy where the reduced axes stand together.
+The kernels see (outer, n, inner) with the reduced axes folded into the middle one (``axes.py``),
+without a copy where the reduced axes stand together.
 """
 
 from __future__ import annotations
@@ -15,50 +15,8 @@ import numpy as np
 from ..errors import DTypeError, ParameterError, ShapeError, say
 from ..op import Op, apply, define
 from ..tensor import Tensor
-
-Axis = int | Sequence[int] | None
-
-
-def normalized(where: str, axis: Axis, ndim: int) -> tuple[int, ...]:
-    """Return the axes as sorted non-negative numbers; None means all."""
-    if axis is None:
-        return tuple(range(ndim))
-    if type(axis) is int and -ndim <= axis < ndim:
-        return (axis % ndim,)
-    axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
-    out = []
-    for a in axes:
-        if isinstance(a, bool) or not isinstance(a, (int, np.integer)):
-            raise ParameterError(say(where, "axis to be an integer, several, or None", repr(axis),
-                                     "Pass axis=0, axis=(0, 1) or axis=None"))
-        if not -ndim <= a < ndim:
-            raise ShapeError(say(where, f"an axis between {-ndim} and {ndim - 1}", str(a),
-                                 f"The array has {ndim} dimensions"))
-        out.append(int(a) % ndim)
-    if len(set(out)) != len(out):
-        raise ParameterError(say(where, "different axes", str(axis), "Name each axis once"))
-    return tuple(sorted(out))
-
-
-def reduced(shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool) -> tuple[int, ...]:
-    """Return the shape behind a reduction."""
-    if keepdims:
-        return tuple(1 if i in axes else n for i, n in enumerate(shape))
-    return tuple(n for i, n in enumerate(shape) if i not in axes)
-
-
-def folded(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    """Return x as (outer, n, inner) with the reduced axes in the middle."""
-    if not axes:
-        return x.reshape(-1, 1, 1)
-    if len(axes) == x.ndim:
-        return x.reshape(1, -1, 1) if x.size else x.reshape(1, 0, 1)
-    if axes != tuple(range(axes[0], axes[-1] + 1)):
-        kept = [i for i in range(x.ndim) if i not in axes]
-        x = x.transpose(*kept, *axes).copy()
-        axes = tuple(range(len(kept), x.ndim))
-    outer, n = math.prod(x.shape[: axes[0]]), math.prod(x.shape[axes[0]: axes[-1] + 1])
-    return x.reshape(outer, n, math.prod(x.shape[axes[-1] + 1:]))
+from .axes import Axis, folded, normalized, reduced
+from .shape import BROADCAST, concat, flip, permute_dims, reshape, where
 
 
 def restore(t: Tensor, x_shape: tuple[int, ...], axis: Axis, keepdims: bool) -> Tensor:
@@ -71,8 +29,6 @@ def restore(t: Tensor, x_shape: tuple[int, ...], axis: Axis, keepdims: bool) -> 
 
 def spread(g: Tensor, x_shape: tuple[int, ...], axis: Axis, keepdims: bool) -> Tensor:
     """Return the gradient of a sum: g repeated along the reduced axes."""
-    from .shape import BROADCAST
-
     if g.data.ndim:  # one number broadcasts as it is
         g = restore(g, x_shape, axis, keepdims)
     return apply(BROADCAST, g, shape=x_shape)
@@ -129,8 +85,6 @@ def _prod_vjp(g: Tensor, x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
 
     Two exclusive scans, from the left and from the right; their product leaves out one element.
     """
-    from .shape import concat, flip, permute_dims, reshape
-
     if x.size == 0:
         return Tensor(np.zeros(x.shape, x.dtype))
     axes = normalized("prod", axis, x.ndim)
@@ -152,7 +106,8 @@ SUM = reduction("sum", "y = the sum of x along the axes", {"x": lambda g, x_shap
                 operations=lambda size, out: size - out if size else 0, onnx="ReduceSum")
 MEAN = reduction("mean", "y = the sum of x along the axes, divided by their number of elements",
                  {"x": lambda g, x_shape, axis, keepdims: spread(
-                     g * (max(1, g.data.size) / max(1, math.prod(x_shape))), x_shape, axis, keepdims)},
+                     g * (max(1, g.data.size) / max(1, math.prod(x_shape))), x_shape, axis,
+                     keepdims)},
                  linear=[("x",)], floating=True, empty=False, extra=lambda n: (1.0 / n,),
                  operations=lambda size, out: size if size != out else 0, onnx="ReduceMean")
 PROD = reduction("prod", "y = the product of x along the axes", {"x": _prod_vjp},
@@ -196,8 +151,6 @@ def scan(name: str, equation: str, vjp: dict[str, Any], linear: Sequence[Sequenc
 
 
 def _reverse_sum(g: Tensor, axis: int) -> Tensor:
-    from .shape import flip
-
     return flip(apply(CUMULATIVE_SUM, flip(g, axis=axis), axis=axis), axis=axis)
 
 
@@ -206,8 +159,6 @@ def _cumulative_prod_vjp(g: Tensor, x: Tensor, axis: int) -> Tensor:
 
     Quadratic in the length, exact also where elements are 0.
     """
-    from .shape import permute_dims, where
-
     last = permute_dims(x, (*(i for i in range(x.ndim) if i != axis % x.ndim), axis % x.ndim))
     n = last.shape[-1]
     # rows j: products x_{j+1} .. x_k, for k >= j
@@ -215,8 +166,6 @@ def _cumulative_prod_vjp(g: Tensor, x: Tensor, axis: int) -> Tensor:
     block = where(Tensor(k > j), last.reshape((*last.shape[:-1], 1, n)), 1.0)
     after = where(Tensor(k >= j), apply(CUMULATIVE_PROD, block, axis=-1), 0.0)
     ones = Tensor(np.ones((*last.shape[:-1], 1), x.dtype))
-    from .shape import concat
-
     before = apply(CUMULATIVE_PROD, concat([ones, last[..., :-1]], axis=-1), axis=-1)
     moved = permute_dims(g, (*(i for i in range(x.ndim) if i != axis % x.ndim), axis % x.ndim))
     total = before * apply(SUM, after * moved.reshape((*last.shape[:-1], 1, n)),

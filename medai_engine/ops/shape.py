@@ -17,8 +17,8 @@ from ..errors import DTypeError, ParameterError, ShapeError, say
 from ..mode import MODE
 from ..op import Op, apply, define
 from ..tensor import Tensor
+from .axes import folded, normalized
 from .elementwise import F
-from .reduce import folded, normalized
 
 __all__ = ["astype", "broadcast_to", "concat", "copy", "flip", "permute_dims", "reshape"]
 

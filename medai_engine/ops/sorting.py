@@ -9,8 +9,8 @@ import numpy as np
 from ..errors import DTypeError, ParameterError, ShapeError, say
 from ..op import apply, define
 from ..tensor import Tensor
+from .axes import normalized
 from .indexing import put_along_axis, take_along_axis
-from .reduce import normalized
 from .shape import as_tensor, reshape
 
 __all__ = ["TopK", "argsort", "nonzero", "searchsorted", "sort", "topk", "unique"]

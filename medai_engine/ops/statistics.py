@@ -13,9 +13,9 @@ from ..errors import ParameterError, say
 from ..op import apply
 from ..tensor import Tensor
 from . import reduce as records
+from .axes import Axis, normalized
 from .creation import full
 from .elementwise import F
-from .reduce import Axis, normalized
 from .shape import as_tensor, astype, concat, real_dtype, reshape
 
 __all__ = ["all", "any", "argmax", "argmin", "count_nonzero", "cumulative_prod", "cumulative_sum",
