@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import math
+import pkgutil
 
 import numpy as np
 import pytest
@@ -366,3 +369,34 @@ def test_distinct_values():
     for got, expected in zip(me.nonzero(MASK), np.nonzero(MASK), strict=True):
         same(got, expected)
     same(me.searchsorted(np.sort(V), A, side="right"), np.searchsorted(np.sort(V), A, "right"))
+
+
+# ---- names and texts --------------------------------------------------------------------------
+
+FUNCTIONS = """
+    exp log log1p expm1 sqrt square abs sign sin cos tan tanh asin acos atan sinh cosh floor
+    ceil round maximum minimum pow where clip sum mean prod max min var std argmax argmin
+    logsumexp cumulative_sum sort argsort any all reshape permute_dims matrix_transpose
+    expand_dims squeeze concat stack unstack split flip roll tile repeat broadcast_to pad take
+    take_along_axis one_hot matmul tensordot vecdot einsum outer floor_divide remainder atan2
+    hypot log2 log10 logaddexp erf isnan isinf isfinite topk tril triu diagonal meshgrid
+    searchsorted unique nonzero put_along_axis cumulative_prod zeros ones full arange linspace
+    eye zeros_like ones_like full_like tensor asarray astype"""
+METHODS = """
+    sum mean prod max min var std argmax argmin any all reshape squeeze repeat take clip round
+    diagonal nonzero searchsorted sort argsort copy clone astype item tolist dot cumsum
+    cumprod flatten ravel transpose swapaxes T mT copy_ detach numpy backward requires_grad_
+    is_leaf exp log sqrt abs"""
+
+
+def test_names():
+    assert not [name for name in FUNCTIONS.split() if not callable(getattr(me, name, None))]
+    assert not [name for name in METHODS.split() if not hasattr(me.Tensor, name)]
+    assert not [name for name in FUNCTIONS.split() if not getattr(me, name).__doc__]
+
+
+@pytest.mark.parametrize("name", [
+    *(m.name for m in pkgutil.iter_modules(me.ops.__path__, "medai_engine.ops.")),
+    *(f"medai_engine.{name}" for name in ("mode", "transforms", "tensor", "autograd", "op"))])
+def test_examples_in_docstrings_run(name):
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
