@@ -160,11 +160,15 @@ def _rows(t: Tensor) -> Tensor:
     return t if len(shape) == 2 else reshape(t, math.prod(shape[:-1]), shape[-1])
 
 
+def _unrow(t: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return t if len(shape) == 2 else reshape(t, shape)
+
+
 LINEAR = define(
     "linear", infer=_linear_infer, kernel="linear", prepare=_linear_prepare,
     work=lambda arrays, outs, params: (
         2 * math.prod(outs[0][0]) * arrays[0].shape[-1], math.prod(outs[0][0])),
-    vjp={"x": lambda g, weight, x_shape: reshape(
+    vjp={"x": lambda g, weight, x_shape: _unrow(
             apply(MATMUL, _rows(g), weight, transpose_a=False, transpose_b=False), x_shape),
          "weight": lambda g, x: apply(
              MATMUL, _rows(g), _rows(x), transpose_a=True, transpose_b=False),
