@@ -189,6 +189,8 @@ def train_risk(options: Options | None = None, out: str | Path | None = None,
         options.epochs = epochs or options.epochs
     options = options or Options()
     options.check()
+    if options.data is not None:
+        options.data = str(Path(options.data).absolute())  # for a resume from elsewhere
     table = patients(options)
     target = str(options.target)
     y, classes = table.labels(target, options.positive)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import extra
 from ..io.files import write_atomically
+from .history import rises
 from .metrics import roc_auc, roc_curve, wilson
 
 if TYPE_CHECKING:
@@ -51,11 +52,12 @@ def plot_history(history: History, path: str | Path, title: str = "",
             axis.plot(epochs, held, color=HELD, label="validation", marker=marker)
             if best is not None:
                 axis.axvline(epochs[best], color=QUIET, linestyle=":", linewidth=1)
-                axis.plot(epochs[best], held[best], "o", color=HELD, markersize=5,
-                          label=f"{held[best]:.3g} at epoch {epochs[best]}, least validation loss")
+                axis.plot(epochs[best], held[best], "o", color=HELD, markersize=5)
+                axis.set_title(f"{held[best]:.3g} at epoch {epochs[best]} "
+                               "(least validation loss)", fontsize=9, color="#555555")
         axis.set(xlabel="epoch", ylabel=labels.get(name, name.replace("_", " ")))
         axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.legend()
+        axis.legend(loc="lower right" if rises(name) else "upper right")
     _write(figure, path)
 
 
