@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 import op_checks as check
 import pytest
-from op_table import ROWS, Row
+from op_table import ROWS, Row, Sample
 
+from medai_engine import kernels
 from medai_engine.autograd import Node
 from medai_engine.op import OPS, Op
 from medai_engine.tensor import Tensor
+from medai_engine.testing.gradients import weighted
 
 Found = list[Tensor | None]
 Change = Callable[[Node, list[Any], Found], Found]  # node, cotangents, right gradients -> wrong
@@ -203,10 +205,10 @@ def curved(row: Row) -> bool:
     for drawn in row.draw():
         sample = drawn.cast(np.float64)
         which = check.wanted(op, sample)
-        moved = tuple(np.asarray(x + 1e-3 * check.weighted(rng, x.shape)) if i in which else x
+        moved = tuple(np.asarray(x + 1e-3 * weighted(rng, x.shape)) if i in which else x
                       for i, x in enumerate(sample.inputs))
         here, there = (check.reverse(op, s, which)[2] for s in (
-            sample, check.Sample(moved, sample.params)))
+            sample, Sample(moved, sample.params)))
         if any(not np.array_equal(g.data, h.data) for g, h in zip(here, there, strict=True)):
             return True
     return False
@@ -268,7 +270,7 @@ def test_wrong_forward_is_caught(monkeypatch):
     row = ROWS["exp"]
     with check.engine("reference"):
         check.check_forward(row, row.draw(), "reference")
-        monkeypatch.setattr(check, "forward", lambda op, sample: [
+        monkeypatch.setattr(check.values, "forward", lambda op, sample: [
             y * (1 + 8 * np.finfo(y.dtype).eps) for y in check.reference(op, sample)])
         with pytest.raises(AssertionError, match="entries are wrong"):
             check.check_forward(row, row.draw(), "reference")
@@ -285,7 +287,7 @@ def test_wrong_cost_is_caught(monkeypatch):
 
 def test_unwritten_result_is_caught(monkeypatch):
     """The forward check notices a kernel that leaves an element unwritten."""
-    if not check.kernels.COMPILED:
+    if not kernels.COMPILED:
         pytest.skip("NumPy's memory is not poisoned")
     row, op = ROWS["negative"], OPS["negative"]
 

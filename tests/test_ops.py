@@ -102,6 +102,13 @@ def test_layouts(name):
 
 
 @each_op
+def test_inplace(name):
+    for where in engines():
+        with engine(where):
+            check.check_inplace(ROWS[name])
+
+
+@each_op
 def test_ownership(name):
     check.check_ownership(ROWS[name])
 
