@@ -1,0 +1,87 @@
+"""Docstrings: their examples run, their parameters exist, public names have one."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+
+import pytest
+
+import medai_engine as me
+from medai_engine.op import OPS
+
+MODULES = sorted(
+    m.name for m in pkgutil.walk_packages(me.__path__, "medai_engine.")
+    if not m.name.endswith((".loops", ".fast", "__main__")))
+
+
+def functions():
+    """Return the public functions and classes of the public rooms, by name."""
+    found = {}
+    for room in (me, me.functional, me.nn, me.optim, me.testing, me.random, me.data, me.training):
+        for name in getattr(room, "__all__", dir(room)):
+            thing = getattr(room, name)
+            if not name.startswith("_") and callable(thing) and getattr(
+                    thing, "__module__", "").startswith("medai_engine"):
+                found[f"{room.__name__}.{name}"] = thing
+    return found
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_run(name):
+    module = importlib.import_module(name)
+    failed, _ = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert not failed
+
+
+def test_there_are_examples():
+    finder = doctest.DocTestFinder()
+    count = sum(len(case.examples) for name in MODULES
+                for case in finder.find(importlib.import_module(name)))
+    assert count > 60
+
+
+def test_public_names_are_documented():
+    missing = [name for name, thing in functions().items() if not (thing.__doc__ or "").strip()]
+    assert not missing
+    assert all(op.doc for op in OPS.values())
+
+
+def documented(text: str) -> list[str]:
+    """Return the names in the Parameters section of a numpydoc docstring."""
+    found = re.search(r"\n *Parameters\n *-+\n(.*?)(\n *\n *[A-Z]\w+\n *-+\n|\Z)", text, re.DOTALL)
+    if not found:
+        return []
+    lines = found[1].expandtabs().split("\n")
+    margin = min(len(x) - len(x.lstrip()) for x in lines if x.strip())
+    names = [x.strip().split(" : ")[0] for x in lines if x.strip() and x[margin] != " "]
+    return [n.strip(" *") for line in names for n in line.split(",")]
+
+
+def test_documented_parameters_exist():
+    """A Parameters section names every parameter of the signature, and no other."""
+    wrong = {}
+    for name, thing in functions().items():
+        names = documented(inspect.getdoc(thing) or "")
+        if not names:
+            continue
+        try:
+            signature = inspect.signature(thing)
+        except ValueError:
+            continue
+        kinds = signature.parameters.values()
+        real = {p.name for p in kinds}
+        if any(p.kind is p.VAR_KEYWORD for p in kinds):
+            continue
+        if set(names) != real:
+            wrong[name] = sorted(set(names) ^ real)
+    assert not wrong
+
+
+def test_parser_of_parameters():
+    text = ("f.\n\nParameters\n----------\na, b : int\n    Text.\n*xs : int\n    More.\n\n"
+            "Returns\n-------\nint\n")
+    assert documented(text) == ["a", "b", "xs"]
