@@ -1,7 +1,7 @@
 """Results come from here: aligned to 64 bytes, reused when the array before them has died.
 
 A fresh large result costs page faults, about twice the time of writing a reused one. The cache is
-bounded by an eighth of the machine's memory (`set_cache_limit` changes it, `clear_cache` empties
+bounded by an eighth of the memory at hand (`set_cache_limit` changes it, `clear_cache` empties
 it). With `set_poison(True)` every new array starts as NaN, so that a kernel that leaves an element
 of `out` unwritten is caught.
 """
@@ -11,6 +11,7 @@ cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_New
 
 import os
+from pathlib import Path
 
 cnp.import_array()
 
@@ -85,5 +86,17 @@ def set_poison(bint on):
     memory.poison = on
 
 
-if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-    set_cache_limit(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 8)
+def _memory():
+    """Return the bytes that this process may use: of the machine, or of its control group."""
+    limits = [1 << 33]
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):
+        limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # version 2, version 1
+        try:
+            limits.append(int(Path("/sys/fs/cgroup", name).read_text()))
+        except (OSError, ValueError):  # no such file, or "max"
+            pass
+    return min(limits)
+
+
+set_cache_limit(_memory() // 8)

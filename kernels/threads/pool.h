@@ -105,7 +105,7 @@ static int pool_has_news(uint32_t last) {
 }
 
 static void *pool_worker(void *id) {
-    uint32_t last = (uint32_t)(atomic_load(&pool.claim) >> 32);
+    uint32_t last = (uint32_t)(atomic_load(&pool.claim) >> 32) - 1; /* join what is under way */
     for (;;) {
         POOL_SPIN_UNTIL(pool_has_news(last));
         if (!pool_has_news(last)) {
