@@ -61,6 +61,7 @@ class World:
         self.plain = nn.Linear(6, 2)
         self.askew = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(9, 2))
         self.value = nn.Linear(6, 1).compile("sgd", "mse")
+        self.scored = nn.Linear(6, 2).compile("sgd", "cross_entropy", ["auc"])
         self.words = nn.Embedding(4, 2)
         self.hidden = Hidden()
 
@@ -138,6 +139,8 @@ MISTAKES = {
         w.x, w.changed(w.x[:, 0], 7, np.inf), verbose=False), DataError, r"y, got inf at row 7"),
     "NaN when predicting": (lambda w: w.model.predict(w.changed(w.x, (2, 0), np.nan)), DataError,
                             r"row 2, column 0"),
+    "one class to score": (lambda w: w.scored.fit(w.x, 0 * w.y, verbose=False), DataError,
+                           r"both classes, got none of class 1"),
     "no targets": (lambda w: w.model.fit(w.x), ParameterError, r"fit\(x, y\)"),
     "no samples": (lambda w: w.fit(w.x[:0], w.y[:0]), DataError, r"one sample or more"),
     "text as numbers": (lambda w: w.fit(np.array([["a"] * 6] * 40)), DTypeError, r"Encode text"),

@@ -186,6 +186,22 @@ def test_metrics_are_those_of_the_whole_epoch():
     np.testing.assert_allclose(found["loss"], -np.log(np.where(y, p, 1 - p)).mean(), rtol=1e-5)
 
 
+def test_sequences_are_scored_at_every_position_but_the_ignored():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(20, 4, 5)).astype(np.float32)
+    y = (x[..., 0] > 0).astype(int)
+    y[::3, 2:] = -100
+    model = nn.Sequential(nn.Linear(5, 3))
+    model.compile("adam", "cross_entropy", ["accuracy"])
+    model.fit(x, y, verbose=False)
+    right = model.predict(x).argmax(-1) == y
+    assert model.evaluate(x, y)["accuracy"] == right[y >= 0].mean()
+    weight = rng.uniform(0.1, 1, 20)
+    expected = np.average(right[y >= 0], weights=np.repeat(weight, 4).reshape(20, 4)[y >= 0])
+    found = model.evaluate(x, y, sample_weight=weight)["accuracy"]
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
 def test_same_bits_for_any_number_of_threads():
     """Large enough layers that work is cut into chunks."""
     rng = np.random.default_rng(0)

@@ -180,6 +180,24 @@ class Loss:
                                  "Use a loss by name, or one that returns losses of shape (N,)"))
         return losses if losses.ndim == 1 else losses.reshape((n, -1)).mean(axis=1)
 
+    def scored(self, output: np.ndarray, y: np.ndarray, weight: np.ndarray | None
+               ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Return labels, probabilities and weights as metrics take them.
+
+        Of sequences and images (N, ..., C) every position counts, without the ignored ones.
+        """
+        p = self.probabilities(output)
+        if not self.labels or y.dtype.kind not in "iub":
+            return y, p, weight
+        if p.ndim > 2:
+            if weight is not None:
+                weight = np.broadcast_to(weight.reshape(-1, *[1] * (y.ndim - 1)), y.shape).ravel()
+            y, p = y.reshape(-1), p.reshape(-1, p.shape[-1])
+        known = y.reshape(-1) != getattr(self.given, "ignore_index", -100)
+        if known.all():
+            return y, p, weight
+        return y[known], p[known], None if weight is None else weight[known]
+
     def probabilities(self, output: np.ndarray) -> np.ndarray:
         """Return what metrics score: logits as probabilities (in float64), the rest as it is."""
         link = self.kind.link if self.kind is not None else ""
@@ -219,6 +237,16 @@ class Compiled:
         given = [metrics] if isinstance(metrics, str) or callable(metrics) else list(metrics)
         self.metrics = dict(metric(m) for m in given)
         self.history: Any = None  # of the last run
+
+    def scores(self, output: np.ndarray, y: np.ndarray, weight: np.ndarray | None
+               ) -> dict[str, float]:
+        """Return the metrics of outputs; NaN each where an output is not finite."""
+        if not self.metrics or not np.isfinite(output).all():
+            return dict.fromkeys(self.metrics, float("nan"))
+        y, p, weight = self.loss.scored(output, y, weight)
+        options = {} if weight is None else {"sample_weight": weight}
+        return {name: float(function(y, p, **options))
+                for name, function in self.metrics.items()}
 
     def ready_optimizer(self, model: Module) -> Any:
         """Return the optimiser, made over the model's parameters if it was a name."""

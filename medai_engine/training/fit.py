@@ -112,7 +112,7 @@ def fit(self: Module, x: Any, y: Any = None, epochs: int = 1, batch_size: int | 
         loader = DataLoader(samples.dataset(), batch_size or 32, shuffle, seed)
         class_weight = None  # it is in the samples' weights
     validation = loader_of("validation_data", self, held or validation_data, batch_size or 32)
-    if validation is not None and held is None:
+    if validation is not None:
         try_out(self, compiled, validation, finite=not isinstance(validation_data, DataLoader))
     run = Run(self, compiled, loader, epochs=epochs, validation=validation,
               callbacks=[*callbacks, *([Progress()] if verbose else [])],
@@ -181,6 +181,9 @@ def try_out(module: Module, compiled: Compiled, loader: DataLoader, finite: bool
             if len(arrays) > 1:
                 compiled.loss.check_range(output, arrays[1])  # all of them, by sample
             compiled.loss(output, batch.y, batch.weight)
+            if compiled.metrics and len(arrays) > 1:  # can these labels be scored at all?
+                some = np.resize(output.data, (len(arrays[1]), *output.shape[1:]))
+                compiled.scores(some, arrays[1], None)
     finally:
         loader.load_state_dict(place)
 

@@ -65,15 +65,9 @@ class Tally:
     def values(self) -> dict[str, float]:
         """Return the mean loss and the metrics."""
         logs = {"loss": self.total / self.weight if self.weight else 0.0}
-        if self.kept and self.compiled.metrics:
+        if self.kept:
             output, y, *weight = (np.concatenate(part) for part in zip(*self.kept, strict=True))
-            if np.isfinite(output).all():
-                p = self.compiled.loss.probabilities(output)
-                options = {"sample_weight": weight[0]} if weight else {}
-                logs |= {name: float(function(y, p, **options) if weight else function(y, p))
-                         for name, function in self.compiled.metrics.items()}
-            else:  # the loss says so already
-                logs |= dict.fromkeys(self.compiled.metrics, float("nan"))
+            logs |= self.compiled.scores(output, y, weight[0] if weight else None)
         return logs
 
     def state_dict(self) -> dict[str, Any]:
@@ -341,9 +335,9 @@ def batches_of(model: Module, loader: DataLoader, class_weight: Any = None) -> I
             raise DataError(say("fit", "batches of (x, y) or (x, y, weight)",
                                 f"{len(found) if isinstance(found, tuple) else 1} arrays",
                                 "Let the dataset return (x, y) for a sample"))
-        x, y, *weight = (Tensor(t.data.astype(dtype)) if t.dtype.kind == "f" and t.dtype != dtype
-                         else t for t in found)
-        given = weight[0] if weight else None
+        x, y = (Tensor(t.data.astype(dtype)) if t.dtype.kind == "f" and t.dtype != dtype else t
+                for t in found[:2])
+        given = found[2] if len(found) == 3 else None
         yield Batch(x, y, weights_of("fit", y.data, given, class_weight))
 
 
