@@ -37,6 +37,14 @@ class Hidden(nn.Module):
         return self.layers[0](x)
 
 
+class Double(nn.Module):
+    def __init__(self):
+        self.layer = nn.Linear(6, 2)
+
+    def forward(self, x):
+        return self.layer(x), x
+
+
 class World:
     """A compiled model that has been trained a little, its data, and a folder of files."""
 
@@ -64,6 +72,8 @@ class World:
         self.scored = nn.Linear(6, 2).compile("sgd", "cross_entropy", ["auc"])
         self.words = nn.Embedding(4, 2)
         self.hidden = Hidden()
+        self.double = Double().compile()
+        self.frozen = nn.Linear(6, 2).requires_grad_(False).compile()
 
     def fit(self, x=None, y=None, **options):
         return self.model.fit(self.x if x is None else x, self.y if y is None else y,
@@ -125,6 +135,11 @@ MISTAKES = {
                        r"0 to 1, got -1 at sample 33"),
     "more targets than samples": (lambda w: w.fit(w.x[:30]), ShapeError, r"got 40 for 30"),
     "targets of another width": (lambda w: F.mse_loss(w.x, w.x[:, :3]), ShapeError, r"\(40, 3\)"),
+    "a single sample": (lambda w: w.model.predict(w.x[0]), ShapeError, r"6 samples.*x\[None\]"),
+    "a model of two outputs": (lambda w: w.double.fit(w.x, w.y, verbose=False), ShapeError,
+                               r"one tensor.*got tuple"),
+    "everything frozen": (lambda w: w.frozen.fit(w.x, w.y, verbose=False), ParameterError,
+                          r"requires_grad_\(\)"),
     "a single number": (lambda w: w.model.predict(3.0), ParameterError, r"axis 0"),
     "bad axis": (lambda w: me.sum(w.w, axis=2), MedaiError, r"axis.*-2.*1.*got 2|axis 2"),
     "bad reshape": (lambda w: w.w.reshape(4, 2), ShapeError, r"6.*\(4, 2\)|\(4, 2\).*6"),
@@ -156,6 +171,9 @@ MISTAKES = {
     # names and options
     "unknown optimizer": (lambda w: w.model.compile("adamm", "mse"), ParameterError,
                           r"sgd, adam.*got 'adamm'.*mean 'adam'"),
+    "unknown option of an optimizer": (
+        lambda w: w.model.compile({"name": "adam", "learning_rate": 0.1}), ParameterError,
+        r"an option of Adam: lr, .*got 'learning_rate'"),
     "unknown loss": (lambda w: w.model.compile("adam", "crossentropy"), ParameterError,
                      r"got 'crossentropy'.*mean 'cross_entropy'"),
     "unknown metric": (lambda w: w.model.compile("adam", "mse", ["acc"]), ParameterError,
@@ -202,6 +220,7 @@ MISTAKES = {
     "a pickle": (lambda w: me.load(w.folder / "old"), DataError, r"got a pickle"),
     "a truncated file": (lambda w: me.load(w.folder / "cut.safetensors"), DataError, r"damaged"),
     "no such model": (lambda w: me.load(w.folder / "none"), DataError, r"no such file"),
+    "saving to a folder": (lambda w: w.model.save(w.folder), ParameterError, r"the folder .*model"),
     "resuming from weights": (lambda w: w.fit(resume=w.folder / "model.safetensors"), DataError,
                               r"weights only"),
     # gradients and dtypes

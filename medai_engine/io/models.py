@@ -47,7 +47,15 @@ def save(self: Module, path: str | Path) -> None:
     ----------
     path : str
         ``model`` or ``model.safetensors`` writes ``model.safetensors`` and ``model.json``.
+
+    Raises
+    ------
+    ParameterError
+        For a folder.
     """
+    if Path(path).is_dir():
+        raise ParameterError(say("save", "a name for the files", f"the folder {path}",
+                                 f"Use {Path(path) / 'model'}"))
     weights, description = paths(path)
     compiled = getattr(self, "compiled", None)
     write_arrays(weights, self.state_dict())

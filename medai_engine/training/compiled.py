@@ -57,8 +57,17 @@ def unknown(what: str, given: Any, names: Sequence[str]) -> ParameterError:
     """Return the error for a name that is none of the known ones, with the nearest."""
     close = get_close_matches(str(given).lower(), names, 1)
     return ParameterError(say(
-        "compile", f"{what} of {', '.join(names)}, or an object", repr(given),
+        "compile", f"{what}: {', '.join(names)}", repr(given),
         f"Did you mean {close[0]!r}?" if close else "Use one of these names"))
+
+
+def as_output(value: Any) -> Tensor:
+    """Return what a model gave if it is a tensor of samples, or say that it has to be."""
+    if not isinstance(value, Tensor) or value.ndim == 0:
+        got = "a single number" if isinstance(value, Tensor) else type(value).__name__
+        raise ShapeError(say("fit", "a model that returns one tensor (N, ...)", got,
+                             "Wrap it in a module that picks one, or write the loop by hand"))
+    return value
 
 
 class Loss:
@@ -228,6 +237,11 @@ class Compiled:
         if isinstance(optimizer, str):
             if optimizer.lower() not in OPTIMIZERS:
                 raise unknown("an optimizer", optimizer, list(OPTIMIZERS))
+            kind = getattr(optim, OPTIMIZERS[optimizer.lower()])
+            known = list(inspect.signature(kind).parameters)[1:]
+            for name in self.options:
+                if name not in known:
+                    raise unknown(f"an option of {kind.__name__}", name, known)
         elif inspect.isclass(optimizer) or not hasattr(optimizer, "step"):
             raise unknown("an optimizer", getattr(optimizer, "__name__", optimizer),
                           list(OPTIMIZERS))

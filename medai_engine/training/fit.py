@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from ..data.loader import ArrayDataset, DataLoader
-from ..errors import ParameterError, say
+from ..errors import ParameterError, ShapeError, say
 from ..mode import no_grad
 from ..nn import Module
 from ..tensor import Tensor
 from .callbacks import Callback
-from .compiled import Compiled, compiled_of
+from .compiled import Compiled, as_output, compiled_of
 from .history import History
 from .inputs import Samples, as_array, check_finite, floating, samples_of, split_samples
 from .progress import Progress
@@ -84,6 +84,7 @@ def fit(self: Module, x: Any, y: Any = None, epochs: int = 1, batch_size: int | 
         For anything wrong in data or options, before the weights have changed.
     """
     compiled = compiled_of(self, "fit")
+    callbacks = callbacks or ()
     check_options(epochs, batch_size, accumulate, validation_split, callbacks)
     if y is None:
         for name, value in (("sample_weight", sample_weight), ("groups", groups),
@@ -114,6 +115,9 @@ def fit(self: Module, x: Any, y: Any = None, epochs: int = 1, batch_size: int | 
     validation = loader_of("validation_data", self, held or validation_data, batch_size or 32)
     if validation is not None:
         try_out(self, compiled, validation, finite=not isinstance(validation_data, DataLoader))
+    if not any(p.requires_grad for p in self.parameters()):
+        raise ParameterError(say("fit", "a parameter that is learned",
+                                 "none, or all of them frozen", "Call model.requires_grad_()"))
     run = Run(self, compiled, loader, epochs=epochs, validation=validation,
               callbacks=[*callbacks, *([Progress()] if verbose else [])],
               class_weight=class_weight, accumulate=accumulate)
@@ -177,7 +181,7 @@ def try_out(module: Module, compiled: Compiled, loader: DataLoader, finite: bool
     try:
         with no_grad(), in_mode(module, False):
             batch = next(iter(batches_of(module, loader)))
-            output = module(batch.x)
+            output = as_output(module(batch.x))
             if len(arrays) > 1:
                 compiled.loss.check_range(output, arrays[1])  # all of them, by sample
             compiled.loss(output, batch.y, batch.weight)
@@ -236,7 +240,12 @@ def predict(self: Module, x: Any, batch_size: int = 256) -> np.ndarray:
         for batch in batches:
             if batch.dtype.kind == "f" and batch.dtype != dtype:
                 batch = Tensor(batch.data.astype(dtype))
-            outputs.append(self(batch).data)
+            output = as_output(self(batch))
+            if output.shape[:1] != batch.shape[:1]:
+                raise ShapeError(say("predict", f"outputs for {batch.shape[0]} samples",
+                                     output.shape, "Pass samples along axis 0, a single one as "
+                                     "x[None]", {"x": batch.shape}))
+            outputs.append(output.data)
     return np.concatenate(outputs)
 
 
