@@ -10,8 +10,8 @@ Loops, outside in: windows (which bound the packed copies) > chunks of the outpu
 pieces of K, so that a block of R stays in L2 > tiles of rows, whose part of L stays in L1 > panels
 of columns > the tile. Before the chunks, all threads pack R into panels of NR columns, unless its
 rows are contiguous and used by few tiles of rows only, and copy L where its layout is bad for the
-cache: transposed (a line a step of k), or rows a multiple of 2048 bytes apart, which push each
-other out (with few panels to profit, a tile at a time instead).
+cache: transposed (a line a step of k), or rows a multiple of 4096 bytes apart, which push each
+other out, if more than two panels profit.
 
 Each element of C is the sum over pieces of K in order, each piece a chain of fused multiply-adds in
 order; pieces depend on K alone. So tiles, chunks, threads and the choice of L leave no trace in the
@@ -83,8 +83,7 @@ cdef struct Product:
     Py_ssize_t pieces, tiles, panels    # of K, of rows, of columns
     Py_ssize_t height                   # rows of a tile, fewer in the last
     Py_ssize_t direct                   # panels read where they lie; the others are packed
-    bint copy_l                         # all of the window, before the chunks
-    bint collide                        # rows of L share cache sets: copy those of a tile
+    bint copy_l
     Py_ssize_t l_step                   # elements of l_copy a row of L
     Py_ssize_t piece0, piece1, tile0, tile1, panel0, panel1     # the window
     Py_ssize_t k0, kw                   # its first k and its length along K
@@ -134,17 +133,16 @@ cdef void copy_tiles(const Product *p, Py_ssize_t item, Py_ssize_t tile,
 cdef void block(const Product *p, Py_ssize_t item, Py_ssize_t tile0, Py_ssize_t tile1,
                 Py_ssize_t panel0, Py_ssize_t panel1) noexcept nogil:
     """A range of the window's tiles of rows times a range of its panels."""
-    cdef Py_ssize_t size = p.size, mr = p.kernels.mr, nr = p.kernels.nr
-    cdef Py_ssize_t step, piece, k, kc, tile, i, m, row, panel, j, n, lis, lks, rks, ahead_step
+    cdef Py_ssize_t size = p.size, nr = p.kernels.nr
+    cdef Py_ssize_t step, piece, k, kc, tile, i, m, panel, j, n, lis, lks, rks, ahead_step
     cdef const char *ahead
     cdef const char *l
     cdef const char *r
     cdef const char *bias
     cdef char *c
-    cdef char *turned           # a tile of the transposed product
-    cdef char *apart            # the tile's part of L, its rows moved apart
-    turned = <char *>scratch(0, (mr * nr + mr * (PIECE_BYTES // size + PAD)) * size)
-    apart = turned + mr * nr * size
+    cdef char *turned = NULL    # a tile of the transposed product
+    if p.swapped:
+        turned = <char *>scratch(0, p.kernels.mr * nr * size)
     cdef Py_ssize_t pieces = p.piece1 - p.piece0, tiles = tile1 - tile0
     # where R fits for all of K, finish tile after tile: their rows of L then follow each other
     cdef bint by_tile = p.kw * (panel1 - panel0) * nr * size <= BLOCK_BYTES
@@ -158,11 +156,6 @@ cdef void block(const Product *p, Py_ssize_t item, Py_ssize_t tile0, Py_ssize_t 
         if not p.copy_l:
             l = p.l + (item * p.l_item + i * p.lis + k * p.lks) * size
             lis, lks = p.lis, p.lks
-            if p.collide:
-                for row in range(m):
-                    memcpy(apart + row * (kc + PAD) * size, l + row * lis * size, kc * size)
-                l = apart
-                lis = kc + PAD
         else:
             l = p.l_copy + (tile - p.tile0) * p.height * p.l_step * size
             if p.lks == 1:
@@ -289,9 +282,7 @@ cdef void run(Product *p) noexcept nogil:
     p.panels = ceil_div(p.cols, nr)
     p.pieces = ceil_div(p.K * size, PIECE_BYTES)
     p.direct = p.cols // nr if p.rjs == 1 and p.tiles < 8 else 0
-    p.collide = p.K > 64 and p.lks == 1 and p.lis * size % 2048 == 0
-    p.copy_l = p.panels > 2 and (p.collide or p.lks != 1 and p.K > 32)
-    p.collide = p.collide and not p.copy_l
+    p.copy_l = p.panels > 2 and p.K > 32 and (p.lks != 1 or p.lis * size % 4096 == 0)
 
     if p.batch > 1 and work < 8 * ALONE or work * p.batch < ALONE:
         p.items_a_chunk = <Py_ssize_t>(ALONE / work) if work < ALONE else 1
