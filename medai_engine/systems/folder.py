@@ -71,9 +71,9 @@ def auc_interval(y: np.ndarray, p: np.ndarray) -> tuple[float, float]:
     below = 1 - (np.searchsorted(ranks, healthy, "left")
                  + np.searchsorted(ranks, healthy, "right")) / (2 * len(sick))
     auc = float(above.mean())
-    if min(len(sick), len(healthy)) < 2 or not 0 < auc < 1:
-        return (0.0, 1.0) if auc != 1 or min(len(sick), len(healthy)) < 2 else (
-            metrics.wilson(1.0, min(len(sick), len(healthy)))[0], 1.0)
+    fewer = min(len(sick), len(healthy))
+    if fewer < 2 or not 0 < auc < 1:  # no variance to be had: as a share of the smaller group
+        return metrics.wilson(auc, fewer)
     deviation = math.sqrt(above.var(ddof=1) / len(sick) + below.var(ddof=1) / len(healthy))
     middle, half = math.log(auc / (1 - auc)), 1.959963984540054 * deviation / (auc * (1 - auc))
     return 1 / (1 + math.exp(half - middle)), 1 / (1 + math.exp(-half - middle))

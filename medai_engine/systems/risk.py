@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +187,7 @@ def train_risk(options: Options | None = None, out: str | Path | None = None,
         config = read_config(resume, "risk")
         options = Options(**config["options"])
         options.epochs = epochs or options.epochs
-    options = options or Options()
+    options = replace(options or Options())  # what is filled in below is not the caller's
     options.check()
     if options.data is not None:
         options.data = str(Path(options.data).absolute())  # for a resume from elsewhere

@@ -34,7 +34,10 @@ class Callback:
         """Before an epoch's first batch."""
 
     def on_gradients(self, run: Run) -> None:
-        """When the gradients of a step are there and the optimiser has not moved: clip here."""
+        """When the gradients of a step are there and the optimiser has not moved: clip here.
+
+        Not with LBFGS, which computes gradients at many places within one step.
+        """
 
     def on_batch_end(self, run: Run) -> None:
         """After the optimiser's step; ``run.loss`` is the batch's loss."""
@@ -259,9 +262,17 @@ class StopOnNaN(Callback):
 
     def on_gradients(self, run: Run) -> None:
         """Look before the optimiser moves, so that the weights stay as they were."""
+        self.look(run, run.position + 1)
+
+    def on_batch_end(self, run: Run) -> None:
+        """Look after a step that only the optimiser saw."""
+        self.look(run, run.position)
+
+    def look(self, run: Run, batch: int) -> None:
+        """Raise if the loss is not finite."""
         if not math.isfinite(run.loss):
             raise GraphError(say(
-                f"fit, epoch {run.epoch + 1}, batch {run.position + 1}", "a finite loss", run.loss,
+                f"fit, epoch {run.epoch + 1}, batch {batch}", "a finite loss", run.loss,
                 "Lower the learning rate, or clip gradients with optim.clip_grad_norm_"))
 
 

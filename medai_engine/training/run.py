@@ -197,6 +197,7 @@ class Run:
         """Move the weights once, by the mean gradient over a group of batches."""
         if not isinstance(self.optimizer, LBFGS):
             self.gradients(group)
+            self.call("on_gradients")
             self.optimizer.step()
             return
         before = self.tally.state_dict()
@@ -223,7 +224,6 @@ class Run:
             losses.append(loss.detach())
         mean = losses[0] if len(group) == 1 else Tensor(np.sum([t.data for t in losses], axis=0))
         self.loss = mean.item()
-        self.call("on_gradients")
         return mean
 
     def call(self, hook: str) -> None:
