@@ -96,6 +96,9 @@ def test_create_graph():
     x.grad = None
     first.sum().backward()
     assert np.allclose(x.grad.data, 6 * X)
+    x.grad = first
+    (x * 2.0).sum().backward()  # adds without a graph
+    assert np.allclose(x.grad.data, 3 * X**2 + 2) and not x.grad.requires_grad
 
 
 def test_deep_graph():
@@ -257,8 +260,11 @@ def test_under_no_grad():
     with me.no_grad():
         g = me.grad(quadratic)(X)
         second = me.grad(lambda x: me.grad(quadratic)(x).sum())(X)
+        y, pull = me.vjp(lambda x: x * x, X)
+        pulled, moved = pull(V), me.jvp(lambda x: x * x, [X], [V])[1]
     assert np.allclose(g.data, (A + A.T) @ X) and np.allclose(second.data, (A + A.T).sum(0))
-    assert not g.requires_grad
+    assert np.allclose(pulled.data, 2 * X * V) and np.allclose(moved.data, 2 * X * V)
+    assert not g.requires_grad and not y.requires_grad
 
     def stopped(x):
         with me.no_grad():
@@ -318,6 +324,22 @@ def test_checkpoint_keeps_nothing():
     assert inner[-1]() is None
     y.backward()
     assert inner[-1]() is None  # what the second run kept is gone as well
+
+
+def test_checkpoint_lets_go_while_the_backward_pass_goes_on():
+    inner, alive = [], []
+
+    @me.op(gradient={"x": lambda g: alive.append(inner[-1]() is not None) or g})
+    def first(x):
+        return x.copy()
+
+    def f(x):
+        h = me.exp(first(x))
+        inner.append(weakref.ref(h))
+        return me.log(h)
+
+    me.checkpoint(f)(leaf(X)).sum().backward()
+    assert len(inner) == 2 and alive == [False]
 
 
 def test_checkpoint_twice_differentiable():

@@ -81,8 +81,14 @@ def test_array_of_a_differentiated_tensor_is_read_only():
 # ---- 2: writes are noticed --------------------------------------------------------------------
 
 
+@me.op(gradient={"x": lambda g: g})
+def viewed(x):
+    """A user's op that returns its input's memory."""
+    return x[:]
+
+
 @pytest.mark.parametrize("keep", [
-    lambda w: w * w, lambda w: w[1:] * w[1:], lambda w: w.reshape(3, 1) @ w.reshape(1, 3),
+    lambda w: w * w, lambda w: viewed(w) * viewed(w), lambda w: w[1:] * w[1:], lambda w: w.reshape(3, 1) @ w.reshape(1, 3),
     lambda w: me.permute_dims(w.reshape(1, 3), (1, 0)) * w])
 @pytest.mark.parametrize("write", [
     lambda w: w.__imul__(2.0), lambda w: w.detach().__setitem__(0, 5.0),
@@ -129,6 +135,20 @@ def test_writing_op_declares_it():
     with me.no_grad():
         assert apply(op, w) is None
     assert np.array_equal(w.data, np.ones(3)) and len(calls) == 1
+    with pytest.raises(me.GraphError, match="values written since"):
+        y.backward()
+
+
+def test_write_reaches_memory_of_any_layout():
+    """A kernel that needs C order gets a copy; the values go back, and count as written."""
+    op = Op("test_double", infer=lambda x: [], outputs=(), writes=lambda count: (0,), doc="x = 2 x",
+            definition=lambda x: np.multiply(x, 2, out=x.reshape(-1).reshape(x.shape)))
+    memory = np.arange(6.0).reshape(2, 3)
+    w = Tensor(memory.T).requires_grad_()
+    y = (w * w).sum()
+    with me.no_grad():
+        apply(op, w)
+    assert np.array_equal(memory, 2 * np.arange(6.0).reshape(2, 3))
     with pytest.raises(me.GraphError, match="values written since"):
         y.backward()
 
