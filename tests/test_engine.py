@@ -88,7 +88,8 @@ def viewed(x):
 
 
 @pytest.mark.parametrize("keep", [
-    lambda w: w * w, lambda w: viewed(w) * viewed(w), lambda w: w[1:] * w[1:], lambda w: w.reshape(3, 1) @ w.reshape(1, 3),
+    lambda w: w * w, lambda w: viewed(w) * viewed(w), lambda w: w[1:] * w[1:],
+    lambda w: w.reshape(3, 1) @ w.reshape(1, 3),
     lambda w: me.permute_dims(w.reshape(1, 3), (1, 0)) * w])
 @pytest.mark.parametrize("write", [
     lambda w: w.__imul__(2.0), lambda w: w.detach().__setitem__(0, 5.0),

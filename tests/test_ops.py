@@ -12,7 +12,7 @@ import op_checks as check
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from op_checks import engine, engines
+from op_checks import LAYOUTS, engine, engines
 from op_draws import drawn
 from op_table import EXECUTED, ROWS
 
@@ -152,11 +152,12 @@ def test_doc(name):
 @pytest.mark.parametrize("name", [name for name in NAMES if drawn(name) is not None])
 @given(data=st.data())
 def test_drawn(name, data):
-    """Further shapes, broadcasts, axes and indices, on top of the fixed samples."""
+    """Further shapes, broadcasts, axes, indices and layouts, on top of the fixed samples."""
     sample = data.draw(drawn(name))
+    layout = data.draw(st.sampled_from(sorted(LAYOUTS)))
     for where in VECTOR:
         with engine(where):
-            check.check_forward(ROWS[name], [sample], where)
+            check.check_forward(ROWS[name], [sample], where, LAYOUTS[layout])
     with engine(VECTOR[-1]):
         check.check_gradient(ROWS[name], [sample])
 

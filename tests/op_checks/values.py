@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any
 
@@ -42,12 +42,17 @@ def close(row: Row, sample: Sample, got: Arrays, expected: Arrays, where: str,
                 f"shapes {[x.shape for x in sample.inputs]}, params {dict(sample.params)}")
 
 
-def check_forward(row: Row, samples: Sequence[Sample], where: str) -> None:
-    """Compare the current backend, in both dtypes, with the definition in float64."""
+def check_forward(row: Row, samples: Sequence[Sample], where: str,
+                  place: Callable[[np.ndarray], np.ndarray] = np.asarray) -> None:
+    """Compare the current backend, in both dtypes, with the definition in float64.
+
+    ``place`` brings the inputs into some layout.
+    """
     op = OPS[row.op]
     for drawn in samples:
         for dtype in (np.float64, np.float32):
             sample = drawn.cast(dtype)
+            sample = Sample(tuple(map(place, sample.inputs)), sample.params)
             exact = sample if "precision" in row.exempt else Sample(
                 sample.inputs, drawn.params).cast(np.float64)
             got = forward(op, sample)
