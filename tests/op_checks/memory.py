@@ -66,7 +66,7 @@ def unaligned(x: np.ndarray) -> np.ndarray:
 
 
 LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "Fortran": np.asfortranarray, "reversed": backwards, "step 2": spaced,
+    "Fortran": lambda x: np.array(x, order="F"), "reversed": backwards, "step 2": spaced,
     "stride 0": stretched, "read-only": frozen, "offset": offset,
     "unaligned": unaligned}
 
