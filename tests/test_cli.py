@@ -207,6 +207,25 @@ def test_interrupted_run_keeps_its_best_and_resumes_to_the_same_bits(
         assert (out / name).read_bytes() == (runs["logistic"] / name).read_bytes(), name
 
 
+def test_interrupted_run_keeps_the_best_epoch_not_the_last(tmp_path, monkeypatch):
+    epochs = []
+
+    class Interrupt(system.StopOnNaN):
+        def on_epoch_end(self, run):
+            epochs.append((run.logs["val_loss"], run.weights()))
+            best = min(range(len(epochs)), key=lambda i: epochs[i][0])
+            if len(epochs) - best > 2:
+                signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(system, "StopOnNaN", Interrupt)
+    found = system.train_risk(system.Options(lr=1.0), tmp_path / "run", verbose=False)
+    assert found.interrupted
+    best = min(epochs, key=lambda epoch: epoch[0])[1]
+    saved, _ = read_arrays(tmp_path / "run" / "model.safetensors")
+    assert all(np.array_equal(saved[name], best[name]) for name in best)
+    assert not np.array_equal(saved["1.weight"], epochs[-1][1]["1.weight"])
+
+
 def test_killed_command_resumes_to_the_same_bits(runs, tmp_path):
     out = tmp_path / "run"
     command = [sys.executable, "-m", "medai_engine", "train", "risk", "--model", "mlp"]

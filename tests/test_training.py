@@ -90,7 +90,7 @@ def test_lbfgs_fits_with_a_closure():
 
 
 def test_accumulated_batches_are_one_large_batch():
-    x, y = points(70)
+    x, y = points(76)  # the last step has batches of 8 and 4
     model, large = net().astype("float64"), net().astype("float64")
     for m, size, accumulate in ((model, 8, 4), (large, 32, 1)):
         m.compile(optim.SGD(m.parameters(), lr=0.5), "cross_entropy", ["auc"])
