@@ -50,7 +50,7 @@ class BuildKernels(build_ext):
         import numpy
         from Cython.Build import cythonize
 
-        self.parallel = self.parallel or os.cpu_count()
+        self.parallel = self.parallel or min(os.cpu_count() or 1, len(self.extensions))
         for extension in self.extensions:
             extension.include_dirs.append(numpy.get_include())
         translated = cythonize(
@@ -80,4 +80,5 @@ KERNELS = [
     for source in sorted(glob("medai_engine/kernels/*/*.pyx"))
 ]
 
-setup(ext_modules=KERNELS, cmdclass={"build_ext": BuildKernels})
+if __name__ == "__main__":  # Cython's worker processes may import this file
+    setup(ext_modules=KERNELS, cmdclass={"build_ext": BuildKernels})
