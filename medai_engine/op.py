@@ -234,28 +234,32 @@ def apply(op: Op, *inputs: Any, **params: Any) -> Any:
     runs, and the result is tied to its inputs for the reverse pass.
     """
     mode = MODE.get()
-    tensors = promote(op, inputs) if op.elementwise else [
-        x if isinstance(x, Tensor) else Tensor(as_array(x, op.name)) for x in inputs]
-    given = tensors
-    arrays = [t.data for t in tensors]
+    tensors = []
+    arrays = []
+    traced = False
+    for x in promote(op, inputs) if op.elementwise else inputs:
+        if not isinstance(x, Tensor):
+            x = Tensor(as_array(x, op.name))
+        elif x.node is not None:
+            traced = True
+        tensors.append(x)
+        arrays.append(x.data)
     specs = op.infer(*arrays, **params)
     if op.check is not None:
         op.check(*arrays, **params)
     if op.view:
         outs = op.definition(*arrays, **params)
-        if type(outs) is not list:
-            outs = [outs]
+        outs = outs if type(outs) is list else [outs]
     else:
         state = ready(arrays)
+        given = tensors
         if not (state & 1 or op.strided):
             tensors = [t if t.data.flags.c_contiguous else apply(OPS["copy"], t) for t in tensors]
             arrays = [t.data for t in tensors]
         if op.writes is not None:
             outs = []
-        elif type(specs) is list:
-            outs = [empty(shape, dtype) for shape, dtype in specs]
         else:
-            outs = [empty(*specs)]
+            outs = [empty(*spec) for spec in specs] if type(specs) is list else [empty(*specs)]
         if op.prepare is not None:
             arguments = op.prepare(arrays, outs, params)
         else:
@@ -273,37 +277,56 @@ def apply(op: Op, *inputs: Any, **params: Any) -> Any:
                     np.copyto(given[i].data, arrays[i])
                 mark_written(given[i])
             return None
+    if len(outs) == 1:
+        result = Tensor(outs[0])
+        if op.view:
+            share(result, tensors[0])
+        if traced and mode.grad and op.rules:
+            attach(op, tensors, [result], params, mode)
+        return result
     results = [Tensor(out) for out in outs]
     if op.view:
         for result in results:
-            memory = result.data.base
-            if memory is not None and (memory is arrays[0] or memory is arrays[0].base):
-                source = tensors[0]
-                result.base = source if source.base is None else source.base
-    if mode.grad and op.rules:
-        edges = [t.node for t in tensors]
-        if edges.count(None) != len(edges):
-            attach(op, edges, tensors, results, params, mode)
-    return results[0] if len(results) == 1 else tuple(results)
+            share(result, tensors[0])
+    if traced and mode.grad and op.rules:
+        attach(op, tensors, results, params, mode)
+    return tuple(results)
 
 
-def attach(op: Op, edges: list[Any], tensors: Sequence[Tensor], results: Sequence[Tensor],
+def share(view: Tensor, source: Tensor) -> None:
+    """Note whose storage a view shares, if it does."""
+    memory = view.data.base
+    if memory is not None and (memory is source.data or memory is source.data.base):
+        view.base = source if source.base is None else source.base
+
+
+def attach(op: Op, tensors: Sequence[Tensor], results: Sequence[Tensor],
            params: dict[str, Any], mode: Any) -> None:
     """Give the results the node through which gradients will flow."""
+    edges: list[Any] = []
+    kept: list[Any] = []
+    shapes = []
+    for t in tensors:
+        edges.append(t.node)
+        kept.append(t)
+        shapes.append(t.data.shape)
     if not op.joint and len(op.rules) < len(edges):
         edges = [edge if i in op.rules else None for i, edge in enumerate(edges)]
         if edges.count(None) == len(edges):
             return
-    keep = op.keeps(tuple([edge is not None for edge in edges]))
-    kept = [*tensors, *[result.data for result in results]]
-    node = Node(op, tuple(edges), tuple([x if k else None for x, k in zip(kept, keep)]),  # noqa: B905
-                tuple([t.data.shape for t in tensors]), params,
-                None if len(results) == 1 else [(r.data.shape, r.data.dtype) for r in results])
+    single = len(results) == 1
+    for result in results:
+        kept.append(result.data)
+    for i, keep in enumerate(op.keeps(tuple([edge is not None for edge in edges]))):
+        if not keep:
+            kept[i] = None
+    node = Node(op, tuple(edges), tuple(kept), tuple(shapes), params,
+                None if single else [(r.data.shape, r.data.dtype) for r in results])
     if mode.frame is not None:
         mode.frame.take(node, tensors)
     for i, result in enumerate(results):
         if result.data.dtype.kind == "f":
-            result.node = node if len(results) == 1 else Slot(node, i)
+            result.node = node if single else Slot(node, i)
 
 
 def short_binary(op: Op) -> Callable[[Any, Any], Tensor]:

@@ -370,23 +370,22 @@ cdef void product(bint is_double, Py_ssize_t batch, Py_ssize_t M, Py_ssize_t N, 
 
 
 def matmul(cnp.ndarray a, cnp.ndarray b, cnp.ndarray out, bint transpose_a, bint transpose_b):
-    """Write ``out[i] = a[i] b[i]`` for each batch i; a batch of one serves all."""
-    cdef const cnp.npy_intp *shape_a = cnp.PyArray_DIMS(a)
-    cdef const cnp.npy_intp *shape_b = cnp.PyArray_DIMS(b)
-    cdef const cnp.npy_intp *shape = cnp.PyArray_DIMS(out)
-    cdef Py_ssize_t M = shape[1], N = shape[2], K = shape_a[1 if transpose_a else 2]
-    product(cnp.PyArray_TYPE(out) == cnp.NPY_DOUBLE, shape[0], M, N, K,
+    """Write ``out[i] = a[i] b[i]`` for each batch i; a batch of one, or none, serves all."""
+    cdef int ndim = cnp.PyArray_NDIM(out)
+    cdef Py_ssize_t M = cnp.PyArray_DIM(out, ndim - 2), N = cnp.PyArray_DIM(out, ndim - 1)
+    cdef Py_ssize_t K = cnp.PyArray_DIM(a, cnp.PyArray_NDIM(a) - (2 if transpose_a else 1))
+    product(cnp.PyArray_TYPE(out) == cnp.NPY_DOUBLE, cnp.PyArray_SIZE(out) // (M * N), M, N, K,
             cnp.PyArray_BYTES(a), 1 if transpose_a else K, M if transpose_a else 1,
-            M * K if shape_a[0] > 1 else 0,
+            M * K if cnp.PyArray_SIZE(a) > M * K else 0,
             cnp.PyArray_BYTES(b), 1 if transpose_b else N, K if transpose_b else 1,
-            K * N if shape_b[0] > 1 else 0,
+            K * N if cnp.PyArray_SIZE(b) > K * N else 0,
             cnp.PyArray_BYTES(out), NULL)
 
 
 def linear(cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray out):
     """Write ``out = x weight^T + bias``."""
-    cdef Py_ssize_t M = cnp.PyArray_DIM(x, 0), K = cnp.PyArray_DIM(x, 1)
-    cdef Py_ssize_t N = cnp.PyArray_DIM(weight, 0)
+    cdef Py_ssize_t N = cnp.PyArray_DIM(weight, 0), K = cnp.PyArray_DIM(weight, 1)
+    cdef Py_ssize_t M = cnp.PyArray_SIZE(x) // K
     product(cnp.PyArray_TYPE(out) == cnp.NPY_DOUBLE, 1, M, N, K,
             cnp.PyArray_BYTES(x), K, 1, 0, cnp.PyArray_BYTES(weight), 1, K, 0,
             cnp.PyArray_BYTES(out), NULL if bias is None else cnp.PyArray_BYTES(bias))

@@ -31,7 +31,7 @@ def _product(a, b, out):
 
 
 @kernel
-def matmul(a, b, out, transpose_a, transpose_b):
+def _batched(a, b, out, transpose_a, transpose_b):
     for i in range(out.shape[0]):
         left, right = a[i % a.shape[0]], b[i % b.shape[0]]
         if transpose_a and transpose_b:
@@ -44,10 +44,18 @@ def matmul(a, b, out, transpose_a, transpose_b):
             _product(left, right, out[i])
 
 
+def matmul(a, b, out, transpose_a, transpose_b):
+    _batched(*[x.reshape(-1, *x.shape[-2:]) for x in (a, b, out)], transpose_a, transpose_b)  # type: ignore[call-arg]
+
+
 @kernel
-def linear(x, weight, bias, out):
+def _linear(x, weight, bias, out):
     _product(x, weight.T, out)
     if bias is not None:
         for m in range(out.shape[0]):
             for n in range(out.shape[1]):
                 out[m, n] += bias[n]
+
+
+def linear(x, weight, bias, out):
+    _linear(x.reshape(-1, x.shape[-1]), weight, bias, out.reshape(-1, out.shape[-1]))

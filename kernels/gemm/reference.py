@@ -9,9 +9,9 @@ __all__ = ["linear", "matmul"]
 
 def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray, transpose_a: bool,
            transpose_b: bool) -> None:
-    """Write ``out[i] = a[i] b[i]`` for each batch i; a batch of one serves all."""
-    left = a.transpose(0, 2, 1) if transpose_a else a
-    right = b.transpose(0, 2, 1) if transpose_b else b
+    """Write ``out[i] = a[i] b[i]`` for each batch i; a batch of one, or none, serves all."""
+    left = a.swapaxes(-1, -2) if transpose_a else a
+    right = b.swapaxes(-1, -2) if transpose_b else b
     np.matmul(left, right, out=out)
 
 

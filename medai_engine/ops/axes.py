@@ -37,6 +37,8 @@ def normalized(where: str, axis: Axis, ndim: int) -> tuple[int, ...]:
 
 def reduced(shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool) -> tuple[int, ...]:
     """Return the shape behind a reduction."""
+    if len(axes) == len(shape):
+        return (1,) * len(shape) if keepdims else ()
     if keepdims:
         return tuple(1 if i in axes else n for i, n in enumerate(shape))
     return tuple(n for i, n in enumerate(shape) if i not in axes)

@@ -34,21 +34,17 @@ def same_float(where: str, names: str, *arrays: np.ndarray) -> None:
 def _matmul_infer(a: np.ndarray, b: np.ndarray, *, transpose_a: bool,
                   transpose_b: bool) -> tuple[tuple[int, ...], Any]:
     same_float("matmul", "a b", a, b)
-    m, k = a.shape[-2:] if not transpose_a else a.shape[:-3:-1]
-    k2, n = b.shape[-2:] if not transpose_b else b.shape[:-3:-1]
+    *batch, m, k = a.shape
+    *others, k2, n = b.shape
+    if transpose_a:
+        m, k = k, m
+    if transpose_b:
+        k2, n = n, k2
     if k != k2:
         raise ShapeError(say("matmul", f"inner sizes to be equal, {k} columns meet {k} rows",
                              f"{k} columns and {k2} rows", "Transpose or reshape one of them",
                              {"a": a.shape, "b": b.shape}))
-    batch = a.shape[:-2] or b.shape[:-2]
-    return (*batch, m, n), a.dtype
-
-
-def _matmul_prepare(arrays: list[np.ndarray], outs: list[np.ndarray],
-                    params: dict[str, Any]) -> tuple[Any, ...]:
-    # -1 would be ambiguous where a size is 0
-    return (*[x[None] if x.ndim == 2 else x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
-              for x in (*arrays, *outs)], params["transpose_a"], params["transpose_b"])
+    return (*(batch or others), m, n), a.dtype
 
 
 def _matmul_work(arrays: Any, outs: Any, params: Any) -> tuple[int, int]:
@@ -66,7 +62,7 @@ def _product(a: Tensor, b: Tensor, transpose_a: bool, transpose_b: bool,
 
 
 MATMUL = define(
-    "matmul", infer=_matmul_infer, kernel="matmul", prepare=_matmul_prepare, work=_matmul_work,
+    "matmul", infer=_matmul_infer, kernel="matmul", work=_matmul_work,
     vjp={"a": lambda g, b, a_shape, transpose_a, transpose_b: (
             _product(b, g, transpose_b, True, a_shape) if transpose_a
             else _product(g, b, False, not transpose_b, a_shape)),
@@ -100,6 +96,8 @@ def matmul(a: Any, b: Any) -> Tensor:
     """
     a = a if isinstance(a, Tensor) else Tensor(np.asarray(a))
     b = b if isinstance(b, Tensor) else Tensor(np.asarray(b))
+    if a.data.ndim == 2 and b.data.ndim == 2:
+        return apply(MATMUL, a, b, transpose_a=False, transpose_b=False)
     if a.ndim == 0 or b.ndim == 0:
         raise ShapeError(say("matmul", "vectors or matrices", "a 0-d array",
                              "Use * to multiply by a number", {"a": a.shape, "b": b.shape}))
@@ -146,15 +144,6 @@ def _linear_infer(x: np.ndarray, weight: np.ndarray,
     return (*rows[:-1], sizes[0]), x.dtype
 
 
-def _linear_prepare(arrays: list[np.ndarray], outs: list[np.ndarray],
-                    params: dict[str, Any]) -> tuple[Any, ...]:
-    x, weight, bias = arrays
-    if x.ndim == 2:
-        return x, weight, bias, outs[0]
-    rows = math.prod(x.shape[:-1])
-    return x.reshape(rows, x.shape[-1]), weight, bias, outs[0].reshape(rows, weight.shape[0])
-
-
 def _rows(t: Tensor) -> Tensor:
     shape = t.data.shape
     return t if len(shape) == 2 else reshape(t, math.prod(shape[:-1]), shape[-1])
@@ -165,7 +154,7 @@ def _unrow(t: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 LINEAR = define(
-    "linear", infer=_linear_infer, kernel="linear", prepare=_linear_prepare,
+    "linear", infer=_linear_infer, kernel="linear",
     work=lambda arrays, outs, params: (
         2 * math.prod(outs[0][0]) * arrays[0].shape[-1], math.prod(outs[0][0])),
     vjp={"x": lambda g, weight, x_shape: _unrow(

@@ -53,7 +53,7 @@ def reduction(name: str, equation: str, vjp: dict[str, Any] | None, *, dtype: An
         if floating and x.dtype.kind != "f":
             raise DTypeError(say(name, "floating values", x.dtype,
                                  "Convert with .astype(me.float32) first", {"x": x.shape}))
-        if not empty and 0 in (x.shape[a] for a in axes):
+        if x.size == 0 and not empty and 0 in (x.shape[a] for a in axes):
             raise ShapeError(say(name, "at least one element along the reduced axes", "none",
                                  "Check for an empty selection before reducing", {"x": x.shape}))
         kind = dtype if dtype is not None else (
@@ -62,8 +62,10 @@ def reduction(name: str, equation: str, vjp: dict[str, Any] | None, *, dtype: An
 
     def prepare(arrays: list[np.ndarray], outs: list[np.ndarray],
                 params: dict[str, Any]) -> tuple[Any, ...]:
-        axes = normalized(name, params["axis"], arrays[0].ndim)
-        x = folded(arrays[0], axes)
+        x = arrays[0]
+        if params["axis"] is None:
+            return (x.reshape(1, x.size, 1), outs[0].reshape(1, 1), *extra(x.size))
+        x = folded(x, normalized(name, params["axis"], x.ndim))
         return (x, outs[0].reshape(x.shape[0], x.shape[2]), *extra(x.shape[1]))
 
     def work(arrays: Any, outs: Any, params: Any) -> tuple[int, int]:

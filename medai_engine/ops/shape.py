@@ -15,7 +15,7 @@ from ..autograd import Node
 from ..coerce import FLOATS, as_array
 from ..errors import DTypeError, ParameterError, ShapeError, say
 from ..mode import MODE
-from ..op import Op, apply, define
+from ..op import Op, apply, define, share
 from ..tensor import Tensor
 from .axes import folded, normalized
 from .elementwise import F
@@ -74,9 +74,7 @@ def viewed(op: Op, x: Any, **params: Any) -> Tensor:
     edge = x.node
     y = Tensor(view, None if edge is None or not mode.grad else
                Node(op, (edge,), (None, None), (data.shape,), params))
-    memory = view.base
-    if memory is not None and (memory is data or memory is data.base):
-        y.base = x if x.base is None else x.base
+    share(y, x)
     return y
 
 
