@@ -161,9 +161,7 @@ def run_risk(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("\nmedai: interrupted before one epoch was done; nothing to keep", file=sys.stderr)
         return 130
-    held = risk.scores
-    print(f"held out: {held['patients']} patients, {held['positive']} {risk.classes[1]}")
-    print(report(held, risk.classes))
+    print(f"held out: {report(risk.scores, risk.target, risk.classes[1])}")
     for note in risk.notes:
         print(f"note: {note}", file=sys.stderr)
     folder = risk.folder
@@ -201,12 +199,11 @@ def run_predict(options: argparse.Namespace) -> int:
         sys.stdout.write(text)
     else:
         write_atomically(options.out, text.encode())
-        print(f"written: {len(p)} risks of {risk.classes[1]} in {Path(options.out)}")
+        print(f"written: {len(p)} risks of {risk.target} = {risk.classes[1]} "
+              f"in {Path(options.out)}")
     if risk.target in table.names:
         known = scores(risk.outcomes(table), p)
-        print(f"column {risk.target!r} is known: {known['patients']} patients, "
-              f"{known['positive']} {risk.classes[1]}\n{report(known, risk.classes)}",
-              file=sys.stderr)
+        print(f"known outcomes: {report(known, risk.target, risk.classes[1])}", file=sys.stderr)
     return 0
 
 

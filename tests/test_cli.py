@@ -255,7 +255,8 @@ def test_predict_scores_known_outcomes(runs, tmp_path, capsys):
     assert main(["predict", str(folder), "--data", str(folder / "held_out.csv"),
                  "--out", str(out)]) == 0
     printed = capsys.readouterr()
-    assert "142 risks of malignant" in printed.out and "142 patients, 53 malignant" in printed.err
+    assert "142 risks of diagnosis = malignant in" in printed.out
+    assert "known outcomes: 142 patients, 53 with diagnosis = malignant" in printed.err
     again = rows(out)
     before = rows(folder / "predictions.csv")
     assert [row["risk"] for row in again] == [row["risk"] for row in before]

@@ -97,18 +97,19 @@ def scores(y: np.ndarray, p: np.ndarray) -> dict[str, Any]:
             "interval_95": {name: list(ends) for name, ends in interval.items()}}
 
 
-def report(found: dict[str, Any], classes: Sequence[str]) -> str:
+def report(found: dict[str, Any], target: str, positive: str) -> str:
     """Return scores as lines for a terminal."""
     title = {"accuracy": "accuracy", "auc": "AUC", "sensitivity": "sensitivity",
              "specificity": "specificity"}
     counts = found["confusion"]
-    about = {"sensitivity": f"{counts['tp']} of {counts['tp'] + counts['fn']} {classes[1]} found",
-             "specificity": f"{counts['tn']} of {counts['tn'] + counts['fp']} {classes[0]} cleared",
+    about = {"sensitivity": f"{counts['tp']} of {counts['tp'] + counts['fn']} found",
+             "specificity": f"{counts['tn']} of {counts['tn'] + counts['fp']} cleared",
              "accuracy": f"{counts['tp'] + counts['tn']} of {found['patients']} right"}
     lines = [f"  {title[name]:12} {found[name]:.4f}  (95 %: {low:.3f} to {high:.3f})"
              + (f"  {about[name]}" if name in about else "")
              for name, (low, high) in found["interval_95"].items()]
-    return "\n".join([*lines, f"  {'Brier score':12} {found['brier']:.4f}"])
+    head = f"{found['patients']} patients, {found['positive']} with {target} = {positive}"
+    return "\n".join([head, *lines, f"  {'Brier score':12} {found['brier']:.4f}"])
 
 
 def csv_text(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
