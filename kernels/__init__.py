@@ -11,22 +11,22 @@ from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 
-from ..errors import MissingExtraError, ParameterError, extra, say
+from ..errors import MissingExtraError, extra, say
 
 __all__ = ["COMPILED", "FAMILIES", "empty", "families", "get_isa", "get_num_threads", "lookup",
-           "ready", "report", "require", "set_isa", "set_num_threads"]
+           "ready", "report", "require", "set_isa", "set_num_threads", "within"]
 
 FAMILIES = ("elementwise", "reduce", "gemm", "loss", "embedding", "random", "optimizer")
 
 try:
     from .memory.allocator import empty
-    from .memory.ready import ready
+    from .memory.ready import ready, within
     from .simd.isa import available_isas, get_isa, set_isa
     from .threads.pool import get_num_threads, set_num_threads
 
     COMPILED = True
 except ImportError:
-    from .memory.reference import empty, ready
+    from .memory.reference import empty, ready, within
     from .simd.reference import available_isas, get_isa, set_isa
     from .threads.reference import get_num_threads, set_num_threads
 

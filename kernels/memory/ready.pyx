@@ -5,7 +5,7 @@ cimport numpy as cnp
 
 cnp.import_array()
 
-__all__ = ["ready"]
+__all__ = ["ready", "within"]
 
 CONTIGUOUS, FILLED, FLOATING = 1, 2, 4
 
@@ -32,3 +32,19 @@ def ready(list arrays):
         if kind == cnp.NPY_FLOAT or kind == cnp.NPY_DOUBLE:
             flags |= 4
     return flags
+
+
+@cython.binding(False)
+def within(cnp.ndarray indices, Py_ssize_t low, Py_ssize_t high):
+    """Tell whether all indices lie in [low, high); False as well when they are not plain int64."""
+    cdef Py_ssize_t i, n = cnp.PyArray_SIZE(indices)
+    cdef const cnp.int64_t *values = <const cnp.int64_t *>cnp.PyArray_BYTES(indices)
+    cdef cnp.uint64_t span = high - low
+    cdef bint outside = False
+    if cnp.PyArray_TYPE(indices) != cnp.NPY_INT64 or not cnp.PyArray_ISCARRAY_RO(indices):
+        return False
+    if high < low:
+        return n == 0
+    for i in range(n):  # as unsigned, what lies below `low` lies beyond every span
+        outside |= <cnp.uint64_t>(values[i] - low) >= span
+    return not outside

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["empty", "ready"]
+__all__ = ["empty", "ready", "within"]
 
 ALIGNMENT = 64  # a cache line, and the widest vector
 
@@ -32,3 +32,8 @@ def ready(arrays):
         + 2 * all(a.size for a in arrays)
         + 4 * any(a.dtype == np.float32 or a.dtype == np.float64 for a in arrays)
     )
+
+
+def within(indices, low, high):
+    """Tell whether all indices lie in [low, high); False as well when they are not plain int64."""
+    return indices.dtype == np.int64 and bool(np.all((indices >= low) & (indices < high)))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DTypeError, ParameterError, ShapeError, say
+from ..kernels import within
 from ..op import apply
 from ..ops.elementwise import FUNCTIONS
 from ..ops.indexing import GATHER
@@ -74,8 +75,9 @@ def cross_entropy(logits: Any, labels: Any, weight: Any = None, *, ignore_index:
         return _of_probabilities(logits, labels, weight, label_smoothing, reduction)
     # Two ops where no label is ignored; a replayed plan then refuses one that is (ignore=None),
     # while an ignore_index of one's own always takes the general way.
-    if weight is None and label_smoothing == 0 and ignore_index == IGNORED and not (
-            np.count_nonzero(labels.data == IGNORED)):
+    if weight is None and label_smoothing == 0 and ignore_index == IGNORED and (
+            (logits.data.ndim and within(labels.data, 0, logits.data.shape[-1]))
+            or not (labels.data == IGNORED).any()):
         return reduced(apply(SOFTMAX_CROSS_ENTROPY, logits, labels, ignore=None)[0], reduction)
     if labels.data.dtype.kind == "f":
         apply(SOFTMAX_CROSS_ENTROPY, logits, labels, ignore=None)  # its shape rule says why not

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DTypeError, ParameterError, ShapeError, say
+from ..kernels import within
 from ..op import Op, apply, define
 from ..tensor import Tensor, is_scalar
 from .axes import normalized
@@ -32,8 +33,9 @@ def integers(where: str, indices: np.ndarray) -> None:
 
 def bounded(where: str, indices: np.ndarray, low: int, size: int, what: str) -> None:
     """Raise unless all indices lie in [low, size)."""
-    if indices.size and (np.minimum.reduce(indices, None) < low
-                         or np.maximum.reduce(indices, None) >= size):
+    if not within(indices, low, size) and indices.size and (
+            np.minimum.reduce(indices, None) < low
+            or np.maximum.reduce(indices, None) >= size):
         place = tuple(int(i) for i in np.argwhere((indices < low) | (indices >= size))[0])
         raise ShapeError(say(
             where, (f"indices from {low} to {size - 1}" if size else "no index")

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..coerce import FLOATS
 from ..errors import DataError, DTypeError, ParameterError, ShapeError, say
+from ..kernels import within
 from ..op import Op, apply, define
 from ..tensor import Tensor
 from .axes import folded, normalized
@@ -162,10 +163,7 @@ def log_softmax(x: Any, axis: int = -1) -> Tensor:
 def check_indices(where: str, name: str, indices: np.ndarray, count: int,
                   ignore: int | None = None) -> None:
     """Raise unless all integers lie in [0, count) or equal ``ignore``."""
-    if indices.size == 0:
-        return
-    # seen as unsigned, a negative number lies beyond every count
-    if indices.dtype == np.int64 and np.maximum.reduce(indices.view(np.uint64), None) < count:
+    if within(indices, 0, count) or indices.size == 0:
         return
     outside = (indices < 0) | (indices >= count)
     if ignore is not None:
