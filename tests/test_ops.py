@@ -22,7 +22,7 @@ NAMES = sorted(ROWS)
 each_op = pytest.mark.parametrize("name", NAMES)
 VECTOR = [where for where in engines() if where != "loops"]
 # fewer executions than this mean that an oracle has gone missing
-FLOORS = {"torch": 900, "numpy": 20}
+FLOORS = {"torch": 1500, "numpy": 50, "scipy": 10}
 
 
 def test_complete():

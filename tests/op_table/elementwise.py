@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from medai_engine.errors import DTypeError, ShapeError
+from medai_engine.op import OPS
 
 from . import Draw, bad, pin, r0, row, sample, special, torch
 
@@ -197,7 +198,8 @@ KINKS = (-1.0, 2.0, -0.5, 0.5)
 unary("clip", -3, 3, *KINKS, params=BOUNDS, oracle=lambda x, low, high: torch().clip(x, low, high),
       pins=[pin([-1.0, 2.0, 2.0], [-1.0, 2.0, 3.0], low=-1.0, high=2.0,
                 gradients=[[1.0, 1.0, 0.0]])])
-binary("clip_grad", wide, values(-3, 3, *KINKS), params=BOUNDS)
+binary("clip_grad", wide, values(-3, 3, *KINKS), params=BOUNDS,
+       oracles={"torch": lambda g, x, low, high: pulled_back("clip")(g, x, min=low, max=high)})
 
 # ---- activations and their fused gradients ----------------------------------------------------
 
@@ -210,10 +212,24 @@ def activation(name: str, *kinks: float, oracle: Any = None, slope: tuple[float,
     """Add the rows of an activation and its gradient; ``slope`` bounds what the latter gets."""
     extra = {} if terms is None else {"terms": terms}
     unary(name, -4, 4, *kinks, oracle=A + name if oracle is None else oracle, params=params,
-          pins=pins, **extra,
-          **fields)
+          pins=pins, **extra, **fields)
     extra = {} if grad_terms is None else {"terms": grad_terms}
+    # PyTorch's gradients of the other two go through float32 constants, in float64 as well
+    if OPS[f"{name}_grad"].inputs[1] == "x" and name not in ("celu", "hardsigmoid"):
+        extra["oracles"] = {"torch": pulled_back(oracle or A + name)}
     binary(f"{name}_grad", wide, values(*slope, *kinks), params=params, **extra)
+
+
+def pulled_back(function: Any) -> Callable[..., Any]:
+    """Return PyTorch's own gradient of a function of x, for a cotangent g."""
+
+    def gradient(g: Any, x: Any, **params: Any) -> Any:
+        g, x = torch().broadcast_tensors(g, x)
+        x = x.clone().requires_grad_()
+        y = (T(function) if isinstance(function, str) else function)(x, **params)
+        return torch().autograd.grad(y, x, g)
+
+    return gradient
 
 
 def product(g: Any, x: Any, **_: Any) -> tuple[int, Any]:
