@@ -52,3 +52,24 @@ def test_checker_takes_integers_structures_and_constants():
     assert me.testing.gradcheck(lambda x: Tensor(np.ones(2)), X)
     assert me.testing.gradcheck(lambda x: x * x, np.float32([1.0, 2.0]))  # in float64
     assert me.testing.gradcheck(lambda a, b: a @ b, [A, X.reshape(3, 1)], step=1.0, rtol=1e-13)
+
+
+def test_checker_needs_a_function():
+    random = me.nn.Sequential(me.nn.Dropout(0.5))
+    with pytest.raises(me.ParameterError, match=r"same result every time.*eval"):
+        me.testing.gradcheck(random, np.ones(50))
+    random.eval()
+    assert me.testing.gradcheck(random, np.ones(50))
+
+
+def test_checker_sees_what_ones_would_not():
+    """Any multiple of the gradient of sum(softmax) is 0: the cotangent has to be random."""
+
+    @me.op(gradient={"x": lambda g, y: 7.0 * y * (g - (g * y).sum())})
+    def softmax(x):
+        e = np.exp(x - x.max())
+        return e / e.sum()
+
+    assert np.allclose(me.grad(lambda x: softmax(x).sum())(X).data, 0, atol=1e-15)
+    with pytest.raises(me.testing.GradientError):
+        me.testing.gradcheck(softmax, X)

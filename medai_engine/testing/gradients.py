@@ -43,8 +43,9 @@ def gradcheck(fn: Callable[..., Any], inputs: Any, *, rtol: float = 1e-6, step: 
     Parameters
     ----------
     fn : callable
-        Takes tensors, returns a tensor or a nested structure of them. The parameters of a module
-        are checked like inputs; they have to be float64 (``module.astype(me.float64)``).
+        Takes tensors, returns a tensor or a nested structure of them, the same ones every time.
+        The parameters of a module are checked like inputs; they have to be float64
+        (``module.astype(me.float64)``).
     inputs : array, Tensor or sequence of them
         Floating ones are converted to float64 and checked; others are passed on as they are.
     rtol : float
@@ -67,7 +68,8 @@ def gradcheck(fn: Callable[..., Any], inputs: Any, *, rtol: float = 1e-6, step: 
     GradientError
         When they differ; the message names the entry that is wrong.
     ParameterError
-        For a module whose parameters are not float64, or when nothing can be checked.
+        For a module whose parameters are not float64, for a function that draws at random, or
+        when nothing can be checked.
 
     Examples
     --------
@@ -134,6 +136,12 @@ def prepared(where: str, fn: Callable[..., Any],
         leaves, _ = flatten(fn(*arguments))
         return [y for y in leaves if isinstance(y, Tensor) and y.dtype.kind == "f"]
 
+    with no_grad():
+        once, twice = compute(), compute()
+    if any(not np.array_equal(a.data, b.data, equal_nan=True)
+           for a, b in zip(once, twice, strict=True)):
+        raise ParameterError(say(where, "a function that gives the same result every time",
+                                 "two results", "Call module.eval(), or seed a generator inside"))
     return compute, targets
 
 
