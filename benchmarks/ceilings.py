@@ -3,8 +3,8 @@
     python -m benchmarks.ceilings                    # all cases, one and two threads
     python -m benchmarks.ceilings gemm --threads 1
 
-Each repeat takes the ceiling (a loop of fused multiply-adds, or a copy), the kernel and NumPy in
-turn; the shares are medians over the repeats. Results are compared with NumPy's in the same run.
+Each repeat takes the ceiling (a loop of fused multiply-adds, or a copy), the kernel, the ceiling
+again and NumPy in turn; the shares are medians over the repeats. Results are compared with NumPy's in the same run.
 """
 
 from __future__ import annotations
@@ -155,13 +155,18 @@ def measure(case: Case, threads: int, repeats: int) -> dict[str, Any]:
     if not case.agree():
         raise SystemExit(f"{case.name}: the result differs from NumPy's")
     shares, ratios, times = [], [], []
+
+    def ceiling() -> float:
+        return (peak_flops(case.dtype, threads) if case.unit == "flops"
+                else copy_bandwidth(threads))
+
     for _ in range(repeats):
-        ceiling = (peak_flops(case.dtype, threads) if case.unit == "flops"
-                   else copy_bandwidth(threads))
-        own, other = seconds(case.ours), seconds(case.numpy)
+        before = ceiling()
+        own = seconds(case.ours)
+        after = ceiling()
         times.append(own)
-        shares.append(case.amount / own / ceiling)
-        ratios.append(other / own)
+        shares.append(case.amount / own / ((before + after) / 2))
+        ratios.append(seconds(case.numpy) / own)
     limited.restore_original_limits()
     return {"case": case.name, "threads": threads, "seconds": median(times),
             "rate": case.amount / median(times), "unit": case.unit,
