@@ -4,7 +4,8 @@
     python -m benchmarks.ceilings gemm --threads 1
 
 Each repeat takes the ceiling (a loop of fused multiply-adds, or a copy), the kernel, the ceiling
-again and NumPy in turn; the shares are medians over the repeats. Results are compared with NumPy's in the same run.
+again and NumPy in turn; the shares are medians over the repeats. Results are compared with NumPy's
+in the same run.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from medai_engine.kernels.simd.ceilings import copy_bandwidth, peak_flops
 from threadpoolctl import threadpool_limits
 
 import medai_engine as me
+from medai_engine.kernels.simd.ceilings import copy_bandwidth, peak_flops
 
 from .peers import machine
 
