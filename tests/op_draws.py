@@ -26,7 +26,8 @@ def drawn(name: str) -> Any:
         return elementwise(name)
     if name in REDUCTIONS:
         return reduction(name)
-    found = {"cumulative_sum": scan, "cumulative_prod": scan, "matmul": matmul, "linear": linear,
+    found = {"cumulative_sum": scan, "cumulative_prod": scan, "softmax": scan,
+             "log_softmax": scan, "matmul": matmul, "linear": linear,
              "permute_dims": permute, "slice": index, "concat": concat}.get(name)
     return found and found(name)
 
@@ -78,8 +79,8 @@ def reduction(draw: Any, name: str) -> Sample:
 
 @st.composite
 def scan(draw: Any, name: str) -> Sample:
-    """Draw a shape and an axis."""
-    shape = draw(shapes(1))
+    """Draw a shape and an axis (of at least one class for softmax)."""
+    shape = draw(shapes(1, int("softmax" in name)))
     return Sample((fill(draw, pools(name)[0][0], shape),),
                   {"axis": draw(st.integers(-len(shape), len(shape) - 1))})
 
