@@ -14,8 +14,16 @@ from .dtypes import *
 from .ops.arrange import *
 from .ops.contraction import *
 from .ops.creation import *
+from .ops.elementwise import (abs, acos, add, asin, atan, atan2, ceil, clip, cos, cosh, divide,
+                              equal, erf, exp, expm1, floor, floor_divide, greater, greater_equal,
+                              hypot, isfinite, isinf, isnan, less, less_equal, log, log10, log1p,
+                              log2, logaddexp, logical_and, logical_not, logical_or, logical_xor,
+                              maximum, minimum, multiply, negative, not_equal, power, power as pow,
+                              reciprocal, remainder, round, sigmoid, sign, sin, sinh, sqrt, square,
+                              subtract, tan, tanh, trunc)
 from .ops.indexing import *
 from .ops.linalg import matmul
+from .ops.methods import where
 from .ops.shape import *
 from .ops.sorting import *
 from .ops.statistics import *
@@ -30,5 +38,3 @@ from .io import load
 from .kernels import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
-
-globals().update(ops.methods.ELEMENTWISE)  # abs, exp, where, ... (ops/methods.py has the list)

@@ -53,6 +53,13 @@ def row(name: str, inputs: str, kind: str, operations: float, equation: str,
     return op
 
 
+def __getattr__(name: str) -> Any:
+    """Give the table's functions as names of this module: ``from .elementwise import exp``."""
+    if name in FUNCTIONS:
+        return FUNCTIONS[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 F = FUNCTIONS  # rules call the public functions, which come to be while the table is read
 
 

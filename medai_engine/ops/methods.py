@@ -55,7 +55,7 @@ BINARY = (
     "add", "atan2", "divide", "equal", "floor_divide", "greater", "greater_equal", "hypot", "less",
     "less_equal", "logaddexp", "logical_and", "logical_or", "logical_xor", "maximum", "minimum",
     "multiply", "not_equal", "power", "remainder", "subtract")
-# the elementwise functions that the package exports
+# the elementwise functions that the package exports: the list in medai_engine/__init__.py
 ELEMENTWISE: dict[str, Any] = {
     **{name: F[name] for name in UNARY + BINARY}, "clip": clip, "pow": F["power"],
     "where": where}
