@@ -127,6 +127,20 @@ def test_writes_elsewhere_do_not_matter():
     assert np.allclose(w.grad.data, 2 * w.data + 1)
 
 
+def test_memory_of_results_is_not_written():
+    """A node keeps the array of its result: a write through another tensor would go unnoticed."""
+    x = leaf(3)
+    y = me.exp(x)
+    with me.no_grad():
+        for alias in (y.detach(), y.detach()[1:], y.detach().reshape(3, 1)):
+            with pytest.raises(me.GraphError, match="memory of a result"):
+                alias *= 2.0
+        free = y.detach().copy()
+        free *= 2.0
+    y.sum().backward()
+    assert np.allclose(x.grad.data, np.exp(x.data))
+
+
 def test_writing_op_declares_it():
     calls = []
     op = Op("test_fill", infer=lambda x: [], outputs=(), writes=lambda count: (0,), doc="x = 1",

@@ -55,6 +55,10 @@ def assign(where: str, t: Tensor, value: Any, index: Any = ...) -> Tensor:
                              "Write inside `with me.no_grad():`, or make a new tensor: t = t + x "
                              "instead of t += x, me.where or me.put_along_axis instead of t[i] = x",
                              {"t": t.shape}))
+    if t.base is not None and not t.base.is_leaf:
+        # its node may have kept the array, and would not notice
+        raise GraphError(say(where, "memory of a leaf", "the memory of a result of an op",
+                             "Write to t.copy()", {"t": t.shape}))
     if not t.data.flags.writeable:
         raise GraphError(say(where, "memory that may be written", "a read-only array",
                              "Write to t.copy()", {"t": t.shape}))
