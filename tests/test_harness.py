@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from itertools import combinations
 from typing import Any
 
@@ -198,6 +198,25 @@ def constants(name: str, used: list[bool]) -> Iterator[None]:
         Node.pull = right
 
 
+@contextmanager
+def ignored(k: int, name: str, used: list[bool]) -> Iterator[None]:
+    """Let the rule of an op with several outputs forget the cotangent of one."""
+    right = Node.pull
+    op = OPS[name]
+
+    def pull(self: Node, cotangents: Any, needs: Any, connected: bool) -> Any:
+        if self.op is op and cotangents[k] is not None:
+            used.append(True)
+            cotangents = [None if i == k else u for i, u in enumerate(cotangents)]
+        return right(self, cotangents, needs, connected)
+
+    Node.pull = pull
+    try:
+        yield
+    finally:
+        Node.pull = right
+
+
 def curved(row: Row) -> bool:
     """Tell whether the gradient changes with the inputs: else constants are right."""
     op = OPS[row.op]
@@ -236,7 +255,11 @@ def examined(name: str) -> tuple[int, tuple[str, ...]]:
             if not caught(row):
                 survivors.append(key)
     count = len(changes)
-    for key, context in (("missing term", shortened), ("constants", constants)):
+    contexts = {"missing term": shortened, "constants": constants}
+    if len(OPS[name].outputs) > 1:
+        contexts |= {f"{output} ignored": partial(ignored, k)
+                     for k, output in enumerate(OPS[name].outputs)}
+    for key, context in contexts.items():
         used: list[bool] = []
         if changes and (key != "constants" or curved(row)):
             with context(name, used):
