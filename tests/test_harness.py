@@ -27,9 +27,20 @@ from medai_engine.testing.gradients import weighted
 Found = list[Tensor | None]
 Change = Callable[[Node, list[Any], Found], Found]  # node, cotangents, right gradients -> wrong
 
-LINEAR_CHECKS = (check.check_gradient, check.check_second, check.check_adjoint)
-CHECKS = (*LINEAR_CHECKS, check.check_pins, check.check_subsets, check.check_ownership)
+CHECKS = (check.check_gradient, check.check_second, check.check_adjoint, check.check_pins,
+          check.check_subsets, check.check_ownership)
 LIMIT = 0.05  # the share of wrong rules that may be equivalent
+RIGHT = Node.pull
+
+
+@contextmanager
+def replaced(pull: Callable[..., Any]) -> Iterator[None]:
+    """Let another function compute the gradients of all nodes."""
+    Node.pull = pull
+    try:
+        yield
+    finally:
+        Node.pull = RIGHT
 
 
 def at(i: int, function: Callable[[Tensor], Tensor]) -> Change:
@@ -120,15 +131,13 @@ def rules(row: Row) -> dict[str, Change]:
     return found
 
 
-@contextmanager
-def wrong(name: str, change: Change) -> Iterator[None]:
+def wrong(name: str, change: Change) -> Any:
     """Let the gradients of an op come out changed."""
-    right = Node.pull
     op = OPS[name]
     inside = []
 
     def pull(self: Node, cotangents: Any, needs: Any, connected: bool) -> Any:
-        found = right(self, cotangents, needs, connected)
+        found = RIGHT(self, cotangents, needs, connected)
         if self.op is not op or inside:
             return found
         inside.append(True)  # the change may use the op itself
@@ -137,17 +146,11 @@ def wrong(name: str, change: Change) -> Iterator[None]:
         finally:
             inside.pop()
 
-    Node.pull = pull
-    try:
-        yield
-    finally:
-        Node.pull = right
+    return replaced(pull)
 
 
-@contextmanager
-def shortened(name: str, used: list[bool]) -> Iterator[None]:
+def shortened(name: str, used: list[bool]) -> Any:
     """Let the rules of an op lose a term: a + b and a - b give a."""
-    right = Node.pull
     op = OPS[name]
     operators = ("__add__", "__radd__", "__sub__", "__rsub__")
     originals = {key: getattr(Tensor, key) for key in operators}
@@ -162,59 +165,43 @@ def shortened(name: str, used: list[bool]) -> Iterator[None]:
             for key in operators:
                 setattr(Tensor, key, first)
         try:
-            return right(self, *arguments)
+            return RIGHT(self, *arguments)
         finally:
             for key, original in originals.items():
                 setattr(Tensor, key, original)
 
-    Node.pull = pull
-    try:
-        yield
-    finally:
-        Node.pull = right
+    return replaced(pull)
 
 
-@contextmanager
-def constants(name: str, used: list[bool]) -> Iterator[None]:
+def constants(name: str, used: list[bool]) -> Any:
     """Let the rules of an op take what they keep as constants: second derivatives get lost."""
-    right = Node.pull
     op = OPS[name]
 
     def pull(self: Node, cotangents: Any, needs: Any, connected: bool) -> Any:
         if self.op is not op or not connected or all(x is None for x in self.saved):
-            return right(self, cotangents, needs, connected)
+            return RIGHT(self, cotangents, needs, connected)
         used.append(True)
         kept = self.saved
         self.saved = tuple(Tensor(x.data) if isinstance(x, Tensor) else x for x in kept)
         try:
-            return right(self, cotangents, needs, False)
+            return RIGHT(self, cotangents, needs, False)
         finally:
             self.saved = kept
 
-    Node.pull = pull
-    try:
-        yield
-    finally:
-        Node.pull = right
+    return replaced(pull)
 
 
-@contextmanager
-def ignored(k: int, name: str, used: list[bool]) -> Iterator[None]:
+def ignored(k: int, name: str, used: list[bool]) -> Any:
     """Let the rule of an op with several outputs forget the cotangent of one."""
-    right = Node.pull
     op = OPS[name]
 
     def pull(self: Node, cotangents: Any, needs: Any, connected: bool) -> Any:
         if self.op is op and cotangents[k] is not None:
             used.append(True)
             cotangents = [None if i == k else u for i, u in enumerate(cotangents)]
-        return right(self, cotangents, needs, connected)
+        return RIGHT(self, cotangents, needs, connected)
 
-    Node.pull = pull
-    try:
-        yield
-    finally:
-        Node.pull = right
+    return replaced(pull)
 
 
 def curved(row: Row) -> bool:
