@@ -83,7 +83,7 @@ def say(where: str, expected: str, got: Any, fix: str,
     parts = [f"{where}: expected {expected}, got {got}"]
     if shapes:
         parts.append(", ".join(_shape(name, value) for name, value in shapes.items()))
-    return ". ".join(part.rstrip(".") for part in [*parts, fix] if part) + "."
+    return " ".join(part if part[-1] in ".?!" else f"{part}." for part in [*parts, fix] if part)
 
 
 def _shape(name: str, value: Any) -> str:

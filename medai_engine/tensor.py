@@ -12,7 +12,7 @@ from weakref import ref
 
 import numpy as np
 
-from .errors import DTypeError, GraphError, say
+from .errors import DTypeError, GraphError, ShapeError, say
 
 __all__ = ["CLOCK", "Buffer", "Leaf", "Parameter", "Tensor", "is_scalar", "last_written",
            "mark_written"]
@@ -175,6 +175,14 @@ class Tensor(Attached):
 
     def item(self) -> Any:
         """Return the only element as a Python number."""
+        return self._only("item")
+
+    def _only(self, where: str) -> Any:
+        """Return the only element, or say that there are others."""
+        if self.data.size != 1:
+            raise ShapeError(say(where, "one element", f"{self.data.size}",
+                                 "Reduce it with .mean() or .sum(), or use .tolist()",
+                                 {"x": self.data.shape}))
         return self.data.item()
 
     def tolist(self) -> Any:
@@ -207,12 +215,16 @@ class Tensor(Attached):
         return self.data.__dlpack_device__()
 
     def __float__(self) -> float:
-        return float(self.data.item())
+        return float(self._only("float"))
 
     def __int__(self) -> int:
-        return int(self.data.item())
+        return int(self._only("int"))
 
     def __bool__(self) -> bool:
+        if self.data.size != 1:
+            raise ShapeError(say("bool", "one element", f"{self.data.size}",
+                                 "Say which is meant: x.any(), x.all() or x.size > 0",
+                                 {"x": self.data.shape}))
         return bool(self.data)
 
     def __index__(self) -> int:

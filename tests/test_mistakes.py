@@ -180,6 +180,15 @@ MISTAKES = {
                        r"accuracy.*got 'acc'"),
     "loss class, not object": (lambda w: w.model.compile("adam", nn.MSELoss), ParameterError,
                                r"loss=MSELoss\(\)"),
+    "model where parameters are wanted": (lambda w: optim.Adam(w.model), ParameterError,
+                                          r"got Sequential\. Pass model\.parameters\(\)"),
+    "one layer where parameters are wanted": (lambda w: optim.Adam(w.plain), ParameterError,
+                                              r"got Linear\. Pass model\.parameters\(\)"),
+    "number of a whole batch": (lambda w: w.w.item(), ShapeError, r"one element, got \d"),
+    "float of a whole batch": (lambda w: float(w.w), ShapeError, r"mean\(\)"),
+    "if over a comparison": (lambda w: bool(w.w > 0), ShapeError, r"x\.any\(\), x\.all\(\)"),
+    "rows of unequal length": (lambda w: me.tensor([[1], [1, 2]]), ShapeError,
+                               r"Pad or split"),
     "optimizer class, not object": (lambda w: w.model.compile(optim.Adam, "mse"), ParameterError,
                                     r"got 'Adam'"),
     "fit before compile": (lambda w: w.plain.fit(w.x, w.y), ParameterError,
@@ -253,7 +262,7 @@ def test_mistake(world, name):
     assert isinstance(caught.value, BUILTIN.get(kind, Exception))
     assert re.search(pattern, message, re.DOTALL), message
     # where: expected what, got what. [shapes.] fix.
-    assert re.match(r"(?s).+?: expected .+, got .+\. .+\.$", message), message
+    assert re.match(r"(?s).+?: expected .+, got .+\. .+(?<![.?!])[.?]$", message), message
     assert world.digest() == before
 
 

@@ -32,7 +32,8 @@ def _array(where: str, data: Any, dtype: Any, copy: bool | None) -> np.ndarray:
     except (ValueError, TypeError, RuntimeError, BufferError) as error:
         kind = ShapeError if "inhomogeneous" in str(error) else DTypeError
         raise kind(say(where, "an array, or lists of equal lengths", type(data).__name__,
-                       f"{error}. Pad or split what does not fit")) from error
+                       "Pad or split rows of other lengths" if kind is ShapeError
+                       else f"{error}. Pass numbers")) from error
     if array.dtype.kind not in "biuf":
         raise DTypeError(say(where, "real numbers or booleans",
                              f"{type(data).__name__} of dtype {array.dtype}",

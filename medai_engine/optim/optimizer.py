@@ -74,7 +74,8 @@ class Optimizer:
         self.state: dict[Tensor, dict[str, Any]] = {}
         self._tables: list[tuple[Segments, list[Span], np.ndarray | None]] | None = None
         self._idle: list[Tensor] = []
-        if isinstance(params, (Tensor, np.ndarray, str)) or not isinstance(params, Iterable):
+        if isinstance(params, (Tensor, np.ndarray, str)) or hasattr(params, "parameters") or (
+                not isinstance(params, Iterable)):
             raise ParameterError(self._say(
                 "an iterable of tensors, of (name, tensor) pairs, or of groups",
                 type(params).__name__, "Pass model.parameters(), or [tensor] for a single one"))
