@@ -186,6 +186,18 @@ def test_bad_files(tmp_path, text, match):
         data.read_csv(csv_file(tmp_path, text))
 
 
+def test_none_is_missing_among_numbers_and_an_answer_among_texts(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("weight,pain,empty\nNone,none,NA\n70,mild,?\n80,severe,\n")
+    table = data.read_csv(path)
+    assert np.isnan(table["weight"][0]) and table["weight"][1:].tolist() == [70, 80]
+    assert table["pain"].tolist() == ["none", "mild", "severe"]
+    assert np.isnan(table["empty"]).all()
+    columns = data.Columns.fit(table, ["weight", "pain"], "median")
+    path.write_text("weight,pain\nnone,none\n")
+    np.testing.assert_array_equal(columns.matrix(data.read_csv(path)), [[75, 0, 1, 0]])
+
+
 def test_missing_file_and_folder(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         data.read_csv(tmp_path / "no.csv")

@@ -15,7 +15,8 @@ from ..errors import DataError, ParameterError, say
 
 __all__ = ["Columns", "Table", "read_csv"]
 
-MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
+MISSING = frozenset({"", "na", "n/a", "nan", "null", "?"})
+NO_NUMBER = MISSING | {"none"}  # among texts "none" is an answer: none, mild, severe
 MOST_CATEGORIES = 20  # more different texts than this are names or notes, not a category
 
 
@@ -110,7 +111,8 @@ class Table:
             if len(known) != 1:
                 raise DataError(say(
                     f"{self.source}, column {target!r}", "to know which outcome is the positive "
-                    "one", _listed(values), f"Say it: positive={values[-1]!r}, or --positive"))
+                    "one", _listed(values),
+                    f"Say it: positive={values[-1]!r}, or --positive {values[-1]}"))
             positive = known[0]
         elif positive not in values:
             raise DataError(say(f"{self.source}, column {target!r}",
@@ -128,8 +130,8 @@ YES = frozenset({"1", "yes", "y", "true", "positive", "pos", "malignant", "case"
 def read_csv(path: str | Path) -> Table:
     """Read a CSV file with a header; ``,``, ``;`` or tab between the fields.
 
-    A column is of numbers when every entry is one; entries that are empty or NA, N/A, NaN, null,
-    None or ? are missing. Any other column is text.
+    A column is of numbers when every entry is one; entries that are empty or NA, N/A, NaN, null or
+    ? are missing, as None is among numbers. Any other column is text.
 
     Raises
     ------
@@ -234,6 +236,8 @@ class Columns:
                 raise DataError(say(
                     table.cell(row, name), "a number, or one of a few categories",
                     f"{column[row]!r}, one of {len(values)} different texts",
+                    "Write decimals with a point: 1.5, not 1,5" if _number(
+                        str(column[row]).replace(",", ".")) else
                     "Correct the entry, or remove the column if it is a name or a note"))
             plan.append({"name": name, "values": values, "fill": None})
         return cls(plan)
@@ -268,7 +272,7 @@ class Columns:
     def _numbers(self, table: Table, name: str, values: None, fill: float | None) -> np.ndarray:
         column = table[name]
         if column.dtype.kind != "f":
-            known = [v is None or _number(v) for v in column]
+            known = [v is None or v.lower() in NO_NUMBER or _number(v) for v in column]
             if all(known):  # nothing but missing entries
                 column = np.full(len(table), np.nan)
             else:
@@ -304,11 +308,13 @@ class Columns:
 
 def _column(entries: list[str]) -> np.ndarray:
     """Return float64 numbers if every entry is one or missing, else text."""
-    if not all(_number(e) or e.lower() in MISSING for e in entries):
-        texts = np.empty(len(entries), object)
-        texts[:] = [None if e.lower() in MISSING else e for e in entries]
-        return texts
-    return np.array([np.nan if e.lower() in MISSING else float(e) for e in entries])
+    numbers = [None if e.lower() in NO_NUMBER else e for e in entries]
+    known = [e for e in numbers if e is not None]
+    if all(map(_number, known)) and (known or "none" not in map(str.lower, entries)):
+        return np.array([np.nan if e is None else float(e) for e in numbers])
+    texts = np.empty(len(entries), object)
+    texts[:] = [None if e.lower() in MISSING else e for e in entries]
+    return texts
 
 
 def _number(text: str) -> bool:

@@ -24,8 +24,9 @@ def new_folder(out: str | Path | None, system: str) -> Path:
     if out is not None:
         folder = Path(out)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ParameterError(say("--out", "a new or empty folder", f"{folder} with files in it",
-                                     f"Choose another, or finish that run with --resume {folder}"))
+            got, fix = (f"{folder} with files in it", f", or finish that run with --resume {folder}"
+                        ) if folder.is_dir() else (f"the file {folder}", "")
+            raise ParameterError(say("--out", "a new or empty folder", got, f"Choose another{fix}"))
         folder.mkdir(parents=True, exist_ok=True)
         return folder
     number = 1

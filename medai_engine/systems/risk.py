@@ -135,7 +135,7 @@ class Risk:
     interrupted : bool
         Whether training was stopped from outside.
     notes : list of str
-        What could not be written, and why.
+        What the user should know: suspicious columns, what could not be written.
     """
 
     folder: Path
@@ -194,6 +194,7 @@ def train_risk(options: Options | None = None, out: str | Path | None = None,
     table = patients(options)
     target = str(options.target)
     y, classes = table.labels(target, options.positive)
+    check_numbers(table, y, classes, target)
     train, held = split(table, y, options, HELD_OUT)
     inner = split(table.take(train), y[train], options, VALIDATION)
     check_outcomes(table, classes, {"training": y[train][inner[0]],
@@ -216,7 +217,7 @@ def train_risk(options: Options | None = None, out: str | Path | None = None,
                                verbose)
     p = probability(model, x[held])
     risk = Risk(folder, model, columns, classes, target, scores(y[held], p),
-                model.compiled.history, interrupted)
+                model.compiled.history, interrupted, identifiers(table, names))
     write_run(risk, table.take(held), y[held], p, bundled=options.data is None)
     return risk
 
@@ -300,6 +301,16 @@ def split(table: Table, y: np.ndarray, options: Options, fraction: float
     return split_stratified(y, fraction, options.seed)
 
 
+def check_numbers(table: Table, y: np.ndarray, classes: list[str], target: str) -> None:
+    """Refuse outcomes that are too rare for each of the three groups to have one."""
+    for value, name in enumerate(classes):
+        count = int((y == value).sum())
+        if count < 3:
+            raise DataError(say(
+                f"{table.source}, column {target!r}", "three patients or more of each outcome "
+                "(training, validation, held out)", f"{count} with {name!r}", "Add patients"))
+
+
 def check_outcomes(table: Table, classes: list[str], parts: dict[str, np.ndarray]) -> None:
     """Refuse a split with a part that lacks an outcome: nothing could be scored on it."""
     for part, y in parts.items():
@@ -308,6 +319,15 @@ def check_outcomes(table: Table, classes: list[str], parts: dict[str, np.ndarray
                 raise DataError(say(f"{table.source}, {part} patients", f"some with {name!r}",
                                     f"none among {len(y)}",
                                     "Add patients, or try another --seed"))
+
+
+def identifiers(table: Table, names: list[str]) -> list[str]:
+    """Return a note for each column that seems to number the patients: a model would learn it."""
+    return [f"column {name!r} holds a different whole number in every row. If it numbers the "
+            f"patients, remove it or pass --group {name}" for name in names
+            if table[name].dtype.kind == "f" and len(table) >= 20
+            and len(np.unique(table[name])) == len(table)
+            and (table[name] == np.floor(table[name])).all()]
 
 
 def write_run(risk: Risk, held: Table, y: np.ndarray, p: np.ndarray, bundled: bool) -> None:
