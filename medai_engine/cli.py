@@ -32,12 +32,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output left, as `head` does
         sys.stderr.close()
         return 0
-    except (MedaiError, OSError, ValueError) as error:
-        if options.debug:
-            raise
-        note = "" if isinstance(error, (MedaiError, OSError)) else " (--debug shows where)"
-        print(f"medai: {' '.join(str(error).split())}{note}", file=sys.stderr)
-        return 2
+    except MedaiError as error:
+        return failed(error, options, str(error))
+    except OSError as error:
+        return failed(error, options, say(
+            str(error.filename or "files"), "a place to read or write", error.strerror or error,
+            "Check the path, its permissions and the space on the disk"))
+    except ValueError as error:
+        return failed(error, options, f"{error} (--debug shows where)")
+
+
+def failed(error: Exception, options: argparse.Namespace, message: str) -> int:
+    """Say in one line what was wrong, or raise it where asked to; return the exit code."""
+    if options.debug:
+        raise error
+    print(f"medai: {' '.join(message.split())}", file=sys.stderr)
+    return 2
 
 
 class Grammar(argparse.ArgumentParser):
@@ -47,16 +57,24 @@ class Grammar(argparse.ArgumentParser):
         """Say what is wrong and where the help is."""
         self.exit(2, f"{self.prog}: {message}. See {self.prog} --help\n")
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse unknown options here, not above: this command's help lists the right ones."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"no such option: {' '.join(unknown)}")
+        return found, unknown
+
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's grammar."""
     common = Grammar(add_help=False)
-    common.add_argument("--threads", type=positive, metavar="N",
+    common.add_argument("--threads", type=at_least(1), metavar="N",
                         help="threads to compute with; results are the same for any number")
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
     top = Grammar(prog="medai", description="Medical AI on a CPU.",
                   epilog="First steps: medai train risk")
+    top.add_argument("--version", action="store_true", help="show the version and exit")
     top.set_defaults(run=helper(top), threads=None, debug=False)
     commands = top.add_subparsers(title="commands", metavar="COMMAND")
 
@@ -84,8 +102,13 @@ def parser() -> argparse.ArgumentParser:
 
 def helper(grammar: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
     """Return what runs when a command is not complete: its help."""
-    def show(_: argparse.Namespace) -> int:
-        grammar.print_help()
+    def show(options: argparse.Namespace) -> int:
+        if options.version:
+            from .inspect.doctor import version
+
+            print(f"medai_engine {version()}")
+        else:
+            grammar.print_help()
         return 0
     return show
 
@@ -109,8 +132,8 @@ def add_risk(systems: Any, common: argparse.ArgumentParser) -> None:
     model = risk.add_argument_group("model and training")
     model.add_argument("--model", choices=["logistic", "mlp"],
                        help="logistic regression (default), or a network of 16 hidden units")
-    model.add_argument("--epochs", type=positive, metavar="N", help="at most (early stopping)")
-    model.add_argument("--batch-size", type=size, metavar="N",
+    model.add_argument("--epochs", type=at_least(1), metavar="N", help="at most (early stopping)")
+    model.add_argument("--batch-size", type=at_least(0), metavar="N",
                        help="patients per step (default 32); 0 takes all in one")
     model.add_argument("--lr", type=float, metavar="X", help="learning rate")
     model.add_argument("--optimizer", choices=["adam", "sgd", "lbfgs"],
@@ -123,33 +146,30 @@ def add_risk(systems: Any, common: argparse.ArgumentParser) -> None:
     risk.set_defaults(run=run_risk)
 
 
-def positive(text: str) -> int:
-    """Read a whole number of at least 1."""
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
-
-
-def size(text: str) -> int:
-    """Read a whole number of at least 0."""
-    value = int(text)
-    if value < 0:
-        raise ValueError
-    return value
-
-
-positive.__name__, size.__name__ = "number of at least 1", "number of at least 0"
+def at_least(low: int) -> Callable[[str], int]:
+    """Return a reader of whole numbers of at least ``low``."""
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if value < low:
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number of at least {low}, got {text!r}")
+        return value
+    return read
 
 
 def run_risk(options: argparse.Namespace) -> int:
     """Train the risk system and say what came out."""
+    from dataclasses import fields
+
     from .systems import Options, train_risk
     from .systems.folder import report
 
-    given = {name: value for name, value in vars(options).items()
-             if name not in ("run", "threads", "debug")}
-    out, resume = given.pop("out", None), given.pop("resume", None)
+    given = {field.name: getattr(options, field.name) for field in fields(Options)
+             if field.name in options}
+    out, resume = getattr(options, "out", None), getattr(options, "resume", None)
     if resume is not None:
         others = sorted(set(given) - {"epochs"}) + ["out"] * (out is not None)
         if others:

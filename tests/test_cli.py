@@ -309,7 +309,10 @@ def test_predict_refuses_folders_that_are_no_runs(runs, tmp_path, capsys):
     ("age,sick\n1,yes\n2,no\n", ["--positive", "si"], "'si'"),
     ("age,sick\n1,yes\n2,\n", [], "line 3, column 'sick'"),
     ("sick\nyes\nno\n", [], "columns besides the target"),
-    ("age,sick\n1,yes\n2,no\n3,no\n4,no\n", [], "two rows or more of every class"),
+    ("age,sick\n1,yes\n2,no\n3,no\n4,no\n", [], "three patients or more of each outcome"),
+    ("age,sick\n1,yes\n2,no\n3,none\n", [], "3: 'no', 'none', 'yes'"),
+    ("age;sick\n" + "1,5;yes\n2,5;no\n" * 3 + "".join(f"{i},5;no\n" for i in range(30)), [],
+     "Write decimals with a point"),
     ("age,sick\n" + "1,yes\n2,no\n" * 9 + "inf,no\n", [], "finite number"),
     ("age,sick\n" + "1,yes\n2,no\n" * 9, ["--group", "id"], "column 'id'"),
 ])
@@ -337,11 +340,28 @@ def test_bad_commands_are_refused(runs, tmp_path, monkeypatch, capsys):
         (["train", "risk", "--out", full], "new or empty folder"),
         (["train", "risk", "--resume", full, "--lr", "1"], "--lr"),
         (["train", "risk", "--resume", "none"], "config.json"),
+        (["train", "risk", "--resume", full, "--epoch", "3", "--foo"], "train risk: no such"),
+        (["train", "risk", "--epochs", "0"], "expected a whole number of at least 1, got '0'"),
+        (["train", "risk", "--out", path], "got the file"),
+        (["train", "risk", "--out", path + "/run"], "expected a place to read or write"),
         (["predict", full], "--data"),
         (["trian"], "invalid choice"),
     ]:
         assert match in refuses(capsys, *arguments), arguments
     assert [p.name for p in tmp_path.iterdir()] == ["p.csv"]
+
+
+def test_a_column_that_numbers_the_patients_is_pointed_out(tmp_path, capsys):
+    lines = patients(tmp_path / "p.csv").read_text().splitlines()
+    path = tmp_path / "numbered.csv"
+    path.write_text("\n".join([f"number,{lines[0]}", *(
+        f"{i},{line}".replace("P", "") for i, line in enumerate(lines[1:], 1000))]))
+    for extra, noted in (([], True), (["--group", "number"], False)):
+        out = str(tmp_path / f"run{noted}")
+        assert main(["train", "risk", "--data", str(path), "--target", "sick", "--epochs", "1",
+                     "--out", out, *extra]) == 0
+        assert ("note: column 'number' holds a different whole number"
+                in capsys.readouterr().err) == noted
 
 
 def test_resume_needs_the_same_patients(tmp_path, capsys):
@@ -378,6 +398,7 @@ def test_module_is_the_command_and_incomplete_ones_help():
     result = subprocess.run([sys.executable, "-m", "medai_engine"], capture_output=True, text=True,
                             cwd=ROOT, check=False)
     assert result.returncode == 0 and "medai train risk" in result.stdout
+    assert main(["--version"]) == 0
 
 
 def test_doctor_measures(capsys):

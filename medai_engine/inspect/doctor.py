@@ -45,21 +45,25 @@ def ceilings() -> list[str]:
     return lines
 
 
-def doctor() -> str:
-    """Return version, processor, backends, kernels, threads and measured peaks as text."""
-    from importlib.metadata import PackageNotFoundError, version
+def version() -> str:
+    """Return the version that is installed."""
+    from importlib import metadata
 
     try:
-        ours = version("medai-engine")
-    except PackageNotFoundError:
-        ours = "not installed, running from its source tree"
+        return metadata.version("medai-engine")
+    except metadata.PackageNotFoundError:
+        return "not installed, running from its source tree"
+
+
+def doctor() -> str:
+    """Return version, processor, backends, kernels, threads and measured peaks as text."""
     backends = ["reference"]
     if find_spec("numba"):
         backends.append("loops")
     if kernels.COMPILED:
         backends.append("fast")
     lines = [
-        f"medai_engine {ours}",
+        f"medai_engine {version()}",
         f"python       {platform.python_version()}, NumPy {np.__version__}, "
         f"{platform.system()} {platform.machine()}",
         f"processor    {processor()}",

@@ -98,7 +98,7 @@ def plot_predictions(y: Any, p: Any, path: str | Path, names: tuple[str, str] = 
     mean, share = (np.array([a[b].mean() for b in full]) for a in (p, y))
     ends = np.array([wilson(s, int(b.sum())) for s, b in zip(share, full, strict=True)]).T
     calibration.errorbar(mean, share, np.abs(ends - share), fmt="o", color=TRAIN, capsize=3,
-                         clip_on=False, label="fifths of risk, 95 % interval")
+                         clip_on=False, label="patients by risk in steps of 0.2, 95 % interval")
     for b, at in zip(full, mean, strict=True):
         calibration.annotate(f"n={b.sum()}", (at, 1.02), ha="center", fontsize=8, color="#555555",
                              annotation_clip=False)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Progress"]
 
 LINES = 10  # in a log, however many epochs there are
+BAR = "{desc} {bar:12} {percentage:3.0f} %, {remaining} left{postfix}"  # leaves room for values
 
 
 class Progress(Callback):
@@ -31,8 +32,8 @@ class Progress(Callback):
         if sys.stderr.isatty():
             from tqdm import tqdm
 
-            self.bar = tqdm(total=run.epochs * run.batches, unit="batch", dynamic_ncols=True,
-                            initial=run.epoch * run.batches + run.position, leave=True)
+            self.bar = tqdm(total=run.epochs * run.batches, dynamic_ncols=True, bar_format=BAR,
+                            initial=run.epoch * run.batches + run.position)
             self.bar.set_description(f"epoch {run.epoch + 1}/{run.epochs}")
 
     def on_batch_end(self, run: Run) -> None:
@@ -43,12 +44,12 @@ class Progress(Callback):
 
     def on_epoch_end(self, run: Run) -> None:
         """Show the epoch's values."""
-        text = ", ".join(f"{name} {value:.4g}" for name, value in run.logs.items())
         epoch = run.epoch + 1
         if self.bar is not None:
             self.bar.set_description(f"epoch {min(epoch + 1, run.epochs)}/{run.epochs}", False)
-            self.bar.set_postfix_str(text)
+            self.bar.set_postfix_str(", ".join(short(run.logs)))
         elif epoch * LINES // run.epochs > (epoch - 1) * LINES // run.epochs or run.stopped:
+            text = ", ".join(f"{name} {value:.4g}" for name, value in run.logs.items())
             print(f"epoch {epoch}/{run.epochs}: {text}", file=sys.stderr, flush=True)
 
     def on_train_end(self, run: Run) -> None:
@@ -62,3 +63,10 @@ class Progress(Callback):
         if self.bar is not None:
             self.bar.close()
             self.bar = None
+
+
+def short(logs: dict[str, float]) -> list[str]:
+    """Return an epoch's values in three digits, as ``loss 0.08 (val 0.09)``."""
+    return [f"{name} {value:.3g}" + (f" (val {logs['val_' + name]:.3g})" if f"val_{name}" in logs
+                                    else "")
+            for name, value in logs.items() if not name.startswith("val_")]
