@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import functional, optim
-from ..errors import DataError, DTypeError, ParameterError, ShapeError, say
+from ..errors import DataError, ParameterError, ShapeError, say
 from ..nn import Module
 from ..tensor import Tensor
 from .metrics import metric
@@ -113,7 +113,6 @@ class Loss:
                 y = Tensor(y.data[..., 0])  # a column of class numbers
             if y.dtype.kind == "b":
                 y = Tensor(y.data.astype(np.int64))
-            self._check_labels(output, y)
             return y
         if output.ndim == y.ndim + 1 and output.shape[-1] == 1:
             y = Tensor(y.data[..., None])
@@ -125,23 +124,6 @@ class Loss:
                                  "or reshape the targets",
                                  {"outputs": output.shape, "targets": y.shape}))
         return y if y.dtype == output.dtype else Tensor(y.data.astype(output.dtype))
-
-    def _check_labels(self, output: Tensor, y: Tensor) -> None:
-        shapes = {"logits": output.shape, "labels": y.shape}
-        name = self.kind.function  # type: ignore[union-attr]
-        if y.shape == output.shape:
-            if y.dtype.kind != "f":
-                raise DTypeError(say(
-                    name, "class numbers of shape (N,), or probabilities as floats",
-                    f"{y.dtype} of the logits' shape (one-hot?)",
-                    "Use y.argmax(axis=-1)", shapes))
-            return
-        if y.shape != output.shape[:-1]:
-            raise ShapeError(say(name, f"labels of shape {output.shape[:-1]}", y.shape,
-                                 "Give each sample one class number", shapes))
-        if y.dtype.kind not in "iu":
-            raise DTypeError(say(name, "whole class numbers", y.dtype,
-                                 "Convert with y.astype(np.int64)", shapes))
 
     def check_range(self, output: Tensor, y: np.ndarray) -> None:
         """Refuse class numbers that the model has no output for, with their row."""
