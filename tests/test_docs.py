@@ -7,10 +7,13 @@ import importlib
 import inspect
 import pkgutil
 import re
+import shlex
+from pathlib import Path
 
 import pytest
 
 import medai_engine as me
+from medai_engine.cli import parser
 from medai_engine.op import OPS
 
 MODULES = sorted(
@@ -48,6 +51,29 @@ def test_public_names_are_documented():
     missing = [name for name, thing in functions().items() if not (thing.__doc__ or "").strip()]
     assert not missing
     assert all(op.doc for op in OPS.values())
+
+
+def test_tour_of_the_readme_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
+    assert "instruction set" in capsys.readouterr().out
+
+
+def test_commands_of_the_readme_are_understood():
+    """Each ``medai`` line parses, and each ``python -m`` line names a module that is there."""
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    medai, modules = (re.findall(rf"(?:^|&& ){command} (.+)", text, re.MULTILINE)
+                      for command in ("medai", "python -m"))
+    assert len(medai) >= 4 and modules
+    for options in medai:
+        assert parser().parse_args(shlex.split(options, comments=True)).run
+    for module in modules:
+        name = module.split()[0].replace(".", "/")
+        assert (Path(__file__).parents[1] / f"{name}.py").is_file()
 
 
 def documented(text: str) -> list[str]:
