@@ -1,0 +1,10 @@
+/* The vector texts of convolution, once per instruction set and dtype. */
+#include "taps.h"
+
+struct conv_kernels {
+    void *tile, *depth, *pack, *pack_transposed;
+    Py_ssize_t mr, nr, depth_mr; /* rows and columns of the largest tile; pixels of depthwise */
+};
+#define MEDAI_TABLE conv_kernels
+#define MEDAI_TEXT "conv.inc"
+#include "every_isa.h"

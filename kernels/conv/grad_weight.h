@@ -1,0 +1,10 @@
+/* The vector texts of the weight gradient, once per instruction set and dtype. */
+#include "taps.h"
+
+struct grad_weight_kernels {
+    void *tile, *depth, *sum_parts, *pack;
+    Py_ssize_t mr, nr; /* rows and columns of the largest tile */
+};
+#define MEDAI_TABLE grad_weight_kernels
+#define MEDAI_TEXT "grad_weight.inc"
+#include "every_isa.h"

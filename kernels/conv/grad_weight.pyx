@@ -1,0 +1,209 @@
+"""The weight gradient of convolution; equation in reference.py.
+
+    out[f, k, c] = sum over pixels o of g[o, f] x[o * stride - padding + k * dilation, c]
+
+Chunks are parts of the pixels times blocks of the weight that fit into L2. Loops, outside in:
+groups of about GROUP pixels, whose NR channels of g are packed and stay in L1 > kernel positions,
+whose pixels outside x are cut off > tiles of MR input channels x NR output channels > rows of
+pixels. The pixels are cut into parts only while the copies of the weight stay under PARTS_BYTES.
+
+A sum runs over the pixels of a group in registers, then over groups, then over parts, in order:
+all cut by shape alone, no trace of tiles or threads.
+Bytes: x and g once for each block of the weight. Source: see taps.inc.
+"""
+
+cimport numpy as cnp
+from libc.string cimport memset
+from medai_engine.kernels.conv.cuts cimport (
+    ALONE, Axis, BLOCK_BYTES, CHUNKS, ceil_div, cut, fill_axes, fold_pixels, spread)
+from medai_engine.kernels.simd cimport isa
+from medai_engine.kernels.threads.pool cimport scratch
+
+cnp.import_array()
+
+__all__ = ["conv_grad_weight"]
+
+cdef extern from "grad_weight.h":
+    struct conv_tap:
+        Py_ssize_t l, r, length
+    struct grad_weight_kernels:
+        void *tile
+        void *depth
+        void *sum_parts
+        void *pack
+        Py_ssize_t mr, nr
+    const grad_weight_kernels *const grad_weight_kernels_table[3][2]
+
+ctypedef void (*tile_fn)(
+    Py_ssize_t m, Py_ssize_t n, const conv_tap *taps, Py_ssize_t count, const void *l,
+    Py_ssize_t lis, Py_ssize_t lks, const void *r, Py_ssize_t rks, void *c, Py_ssize_t ldc,
+    int accumulate, const void *bias) noexcept nogil
+ctypedef void (*depth_fn)(
+    Py_ssize_t n, const conv_tap *taps, Py_ssize_t count, const void *l, Py_ssize_t lks,
+    const void *r, Py_ssize_t rks, void *c) noexcept nogil
+ctypedef void (*sum_fn)(
+    const void *parts, Py_ssize_t count, Py_ssize_t stride, Py_ssize_t m, Py_ssize_t n, void *out,
+    Py_ssize_t ldc) noexcept nogil
+ctypedef void (*pack_fn)(
+    const void *r, Py_ssize_t stride, Py_ssize_t kc, Py_ssize_t n, Py_ssize_t width,
+    void *out) noexcept nogil
+
+cdef enum:
+    GROUP = 256                 # pixels: 32 KiB of packed g
+    PARTS_BYTES = 4 << 20       # of copies of the weight
+
+
+cdef struct Weight:
+    const grad_weight_kernels *kernels
+    Py_ssize_t size, mr, nr
+    bint depthwise
+    const char *x
+    const char *g
+    char *out
+    Axis axis[3]                        # source of x, out of g
+    Py_ssize_t N, T, groups             # T kernel positions; depthwise counts as one group
+    Py_ssize_t ci, co, cg, fg           # channels of x and g, and of a group of them
+    Py_ssize_t blocks, spans            # of a group: NR output channels, ranges of input channels
+    Py_ssize_t width                    # input channels of the longest range
+    Py_ssize_t segments, rows, units    # of a row of g; rows of a pixel group; pixel groups
+    Py_ssize_t parts
+    char *copies                        # [part][block of the weight][T][width][NR]
+
+
+cdef Py_ssize_t list_rows(const Weight *p, Py_ssize_t tap, Py_ssize_t row0, Py_ssize_t row1,
+                          Py_ssize_t w0, Py_ssize_t w1, Py_ssize_t rks,
+                          conv_tap *taps) noexcept nogil:
+    """List the rows of g, from w0 to w1, whose pixels meet x at a kernel position."""
+    cdef const Axis *D = &p.axis[0]
+    cdef const Axis *H = &p.axis[1]
+    cdef const Axis *W = &p.axis[2]
+    cdef Py_ssize_t kw = tap % W.kernel, kh = tap // W.kernel % H.kernel
+    cdef Py_ssize_t kd = tap // W.kernel // H.kernel, row, d, h, count = 0
+    cdef Py_ssize_t shift = kw * W.dilation - W.padding
+    cdef Py_ssize_t first = max(w0, ceil_div(-shift, W.stride))
+    cdef Py_ssize_t last = min(w1, ceil_div(W.source - shift, W.stride))
+    if first >= last:
+        return 0
+    for row in range(row0, row1):
+        h = row % H.out * H.stride - H.padding + kh * H.dilation
+        d = row // H.out % D.out * D.stride - D.padding + kd * D.dilation
+        if 0 <= h < H.source and 0 <= d < D.source:
+            taps[count].l = (((row // H.out // D.out * D.source + d) * H.source + h) * W.source
+                             + first * W.stride + shift) * p.ci
+            taps[count].r = ((row - row0) * (w1 - w0) + first - w0) * rks
+            taps[count].length = last - first
+            count += 1
+    return count
+
+
+cdef void part_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
+    """A part of the pixels, for one block of the weight."""
+    cdef Weight *p = <Weight *>ctx
+    cdef Py_ssize_t size = p.size, nr = p.nr, chunks = p.groups * p.blocks * p.spans
+    cdef Py_ssize_t part = chunk % p.parts, target = chunk // p.parts
+    cdef Py_ssize_t span = target % p.spans, block = target // p.spans
+    cdef Py_ssize_t group = block // p.blocks, j = block % p.blocks * nr, n = min(nr, p.fg - j)
+    cdef Py_ssize_t c0 = cut(p.cg, p.spans, span), c1 = cut(p.cg, p.spans, span + 1)
+    cdef Py_ssize_t tiles = ceil_div(c1 - c0, p.mr), tile, i, unit, row0, row1, w0, w1, t, count
+    cdef Py_ssize_t W = p.axis[2].out, lks = p.axis[2].stride * p.ci, rks = nr
+    cdef Py_ssize_t copy = p.T * p.width * nr * size
+    cdef char *sums = p.copies + (part * chunks + target) * copy
+    cdef conv_tap *taps = <conv_tap *>scratch(0, p.rows * sizeof(conv_tap))
+    cdef char *packed
+    cdef const char *g
+    cdef const char *l
+    if p.parts == 1:
+        sums = <char *>scratch(1, copy + p.rows * ceil_div(W, p.segments) * nr * size)
+        packed = sums + copy
+    else:
+        packed = <char *>scratch(1, p.rows * ceil_div(W, p.segments) * nr * size)
+    memset(sums, 0, copy)
+    for unit in range(cut(p.units, p.parts, part), cut(p.units, p.parts, part + 1)):
+        row0 = unit // p.segments * p.rows
+        row1 = min(row0 + p.rows, p.N * p.axis[0].out * p.axis[1].out)
+        w0 = cut(W, p.segments, unit % p.segments)
+        w1 = cut(W, p.segments, unit % p.segments + 1)
+        g = p.g + ((row0 * W + w0) * p.co + group * p.fg + j) * size
+        if p.depthwise:
+            rks = p.co
+        else:
+            (<pack_fn>p.kernels.pack)(g, p.co, (row1 - row0) * (w1 - w0), n, nr, packed)
+            g = packed
+        for t in range(p.T):
+            count = list_rows(p, t, row0, row1, w0, w1, rks, taps)
+            if not count:
+                continue
+            if p.depthwise:
+                (<depth_fn>p.kernels.depth)(n, taps, count, p.x + j * size, lks, g, rks,
+                                            sums + t * nr * size)
+                continue
+            for tile in range(tiles):
+                i = cut(c1 - c0, tiles, tile)
+                l = p.x + (group * p.cg + c0 + i) * size
+                (<tile_fn>p.kernels.tile)(
+                    cut(c1 - c0, tiles, tile + 1) - i, nr if n > nr // 2 else nr // 2, taps, count,
+                    l, 1, lks, g, rks, sums + (t * p.width + i) * nr * size, nr, True, NULL)
+    if p.parts == 1:
+        store(p, target, sums, 0)
+
+
+cdef void store(const Weight *p, Py_ssize_t target, const char *sums,
+                Py_ssize_t stride) noexcept nogil:
+    """Add the parts of a block of the weight, transposed."""
+    cdef Py_ssize_t span = target % p.spans, block = target // p.spans, t
+    cdef Py_ssize_t group = block // p.blocks, j = block % p.blocks * p.nr
+    cdef Py_ssize_t c0 = cut(p.cg, p.spans, span), c1 = cut(p.cg, p.spans, span + 1)
+    for t in range(p.T):
+        (<sum_fn>p.kernels.sum_parts)(
+            sums + t * p.width * p.nr * p.size, p.parts, stride, c1 - c0, min(p.nr, p.fg - j),
+            p.out + (((group * p.fg + j) * p.T + t) * p.cg + c0) * p.size, p.T * p.cg)
+
+
+cdef void store_chunk(void *ctx, Py_ssize_t target, int worker) noexcept nogil:
+    cdef Weight *p = <Weight *>ctx
+    cdef Py_ssize_t copy = p.T * p.width * p.nr
+    store(p, target, p.copies + target * copy * p.size,
+          copy * p.groups * p.blocks * p.spans)
+
+
+cdef void run(Weight *p) noexcept nogil:
+    cdef Py_ssize_t W = p.axis[2].out, rows = p.N * p.axis[0].out * p.axis[1].out, copy, targets
+    cdef double work
+    p.blocks = ceil_div(p.fg, p.nr)
+    p.spans = min(ceil_div(p.cg, p.mr), ceil_div(p.T * p.cg * p.nr * p.size, BLOCK_BYTES))
+    p.width = ceil_div(p.cg, p.spans)
+    p.segments = ceil_div(W, GROUP)
+    p.rows = max(1, GROUP // W)
+    p.units = ceil_div(rows, p.rows) * p.segments
+    targets = p.groups * p.blocks * p.spans
+    copy = targets * p.T * p.width * p.nr * p.size
+    work = <double>rows * W * p.T * p.cg * p.blocks * p.nr * p.groups
+    p.parts = min(p.units, ceil_div(CHUNKS, targets))
+    p.parts = max(1, min(p.parts, min(PARTS_BYTES // copy, <Py_ssize_t>(work / ALONE))))
+    p.copies = <char *>scratch(2, copy * p.parts) if p.parts > 1 else NULL
+    spread(part_chunk, p, targets * p.parts, work < ALONE)
+    if p.parts > 1:
+        spread(store_chunk, p, targets, copy < ALONE)
+
+
+def conv_grad_weight(cnp.ndarray x, cnp.ndarray g, cnp.ndarray out, tuple stride, tuple padding,
+                     tuple dilation, Py_ssize_t groups):
+    """Write the gradient of the weight."""
+    cdef Weight p
+    cdef bint is_double = cnp.PyArray_TYPE(out) == cnp.NPY_DOUBLE
+    memset(&p, 0, sizeof(Weight))
+    p.kernels = grad_weight_kernels_table[isa.level][is_double]
+    p.size = 8 if is_double else 4
+    p.nr, p.mr = p.kernels.nr, p.kernels.mr
+    fill_axes(p.axis, x, g, out, stride, padding, dilation)
+    p.N = cnp.PyArray_DIM(x, 0)
+    p.T = p.axis[0].kernel * p.axis[1].kernel * p.axis[2].kernel
+    fold_pixels(p.axis, &p.N)
+    p.ci, p.co = cnp.PyArray_DIM(x, 4), cnp.PyArray_DIM(g, 4)
+    p.groups, p.cg, p.fg = groups, p.ci // groups, p.co // groups
+    if groups > 1 and p.cg == 1 and p.fg == 1:
+        p.depthwise, p.groups, p.fg = True, 1, p.co
+    p.x, p.g = cnp.PyArray_BYTES(x), cnp.PyArray_BYTES(g)
+    p.out = cnp.PyArray_BYTES(out)
+    with nogil:
+        run(&p)
