@@ -65,7 +65,8 @@ class Node:
         op = self.op
         saved = self.unpack()
         if self.specs is not None:
-            cotangents = [Tensor(np.zeros(shape, dtype)) if g is None else g
+            # zeros without memory: a rule can tell by the strides that an output was not used
+            cotangents = [Tensor(np.broadcast_to(np.zeros((), dtype), shape)) if g is None else g
                           for g, (shape, dtype) in zip(cotangents, self.specs, strict=True)]
         if op.joint:
             found = self.call(op.rules[None], cotangents, saved, needs, connected)

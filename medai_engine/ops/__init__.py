@@ -14,6 +14,7 @@ from . import (  # noqa: F401
     methods,
     optimizer,
     random,
+    recurrent,
     reduce,
     shape,
     sorting,

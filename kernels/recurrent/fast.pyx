@@ -1,0 +1,329 @@
+"""Long short-term memory over whole sequences; equations in reference.py.
+
+Loops, outside in: chunks of sequences for their whole length (over threads, no barrier a step) >
+steps > the recurrent product in register tiles > units, whose gates are fused. Sequences are sorted
+by length first, so that a chunk's active ones are its first, and the set shrinks as they end. The
+recurrent weight is packed once a call into the tile's panels and stays in L2.
+
+What is not recurrent is done for all steps at once by the kernels of gemm and reduce: the
+projection of the inputs before the steps, the gradients of inputs and weights after them. Where
+sequences end early, these see the valid steps only, copied one sequence after the other: work
+follows the valid steps, and padding is never read.
+
+A row of a tile adds up as it would alone, so a sequence's bits depend neither on its neighbours nor
+on threads. Bytes: inputs and outputs once, the recurrent weight once a step and chunk (from L2).
+Source: see reference.py; Appleyard et al., "Optimizing performance of recurrent neural networks on
+GPUs" (2016).
+"""
+
+cimport numpy as cnp
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy, memset
+
+from medai_engine.kernels.simd cimport isa
+from medai_engine.kernels.threads.pool cimport parallel_for, scratch
+
+import numpy as np
+
+from ..gemm.fast import linear, matmul
+from ..memory.allocator import empty
+from ..reduce.fast import sum as column_sum
+
+cnp.import_array()
+
+__all__ = ["lstm", "lstm_grad"]
+
+cdef extern from "recurrent.h":
+    struct recurrent_kernels:
+        void *tile
+        void *pack
+        void *pack_transposed
+        void (*lstm)(Py_ssize_t H, int relu, const void *a, const void *z, void *c, void *h,
+                     void *output, void *cells, void *gates) noexcept nogil
+        void (*lstm_grad)(
+            Py_ssize_t H, int relu, const void *g_output, const void *g_gates,
+            const void *g_cells, const void *gates, const void *cells, const void *c_last,
+            const void *d_h, void *d_c, void *da, void *row) noexcept nogil
+        Py_ssize_t mr, nr
+    const recurrent_kernels *const recurrent_kernels_table[3][2]
+
+ctypedef void (*tile_fn)(
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t kc, const void *l, Py_ssize_t lis, Py_ssize_t lks,
+    const void *r, Py_ssize_t rks, void *c, Py_ssize_t ldc, int accumulate, const void *bias,
+    const void *ahead, Py_ssize_t ahead_step) noexcept nogil
+ctypedef void (*pack_fn)(
+    const void *r, Py_ssize_t stride, Py_ssize_t kc, Py_ssize_t n, Py_ssize_t width,
+    void *out) noexcept nogil
+
+cdef enum:
+    CHUNK_ROWS = 8              # sequences: enough for a tile to hide the loads of the weight,
+    CHUNK_ROWS_LARGE = 24       # ... and where the weight does not stay in L2
+    L2_BYTES = 768 << 10
+    ALONE = 1 << 17             # multiply-adds under which all runs on the calling thread
+
+
+cdef struct Job:
+    const recurrent_kernels *kernels
+    Py_ssize_t size, N, T, H            # bytes of an element
+    int reverse, relu
+    Py_ssize_t rows                     # of a chunk
+    const int64_t *order                # sequences, longest first
+    const int64_t *lengths              # between 0 and T
+    const int64_t *first                # row of each sequence's time 0 in what is compact
+    const char *weight                  # the recurrent one, in panels
+    const char *h0
+    const char *c0
+    char *output
+    char *gates
+    char *cells
+    char *h
+    char *c
+    const char *a                       # compact: projected inputs
+    const char *g_output
+    const char *g_h
+    const char *g_c
+    const char *g_gates
+    const char *g_cells
+    char *da                            # compact: gradient of the gates before activation
+    char *h_last                        # compact: what the recurrent weight met
+    char *g_h0
+    char *g_c0
+
+
+cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
+    return (a + b - 1) // b
+
+
+cdef void product(const Job *job, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t k, const char *l,
+                  char *out) noexcept nogil:
+    """out (rows, n) = l (rows, k) times the packed weight."""
+    cdef Py_ssize_t nr = job.kernels.nr, size = job.size, i, j, panel, tile
+    cdef Py_ssize_t tiles = ceil_div(rows, job.kernels.mr), height = ceil_div(rows, tiles)
+    cdef const char *r = job.weight
+    for panel in range(ceil_div(n, nr)):
+        j = panel * nr
+        for tile in range(ceil_div(rows, height)):
+            i = tile * height
+            (<tile_fn>job.kernels.tile)(
+                min(height, rows - i), min(nr, n - j), k, l + i * k * size, k, 1, r, nr,
+                out + (i * n + j) * size, n, False, NULL, r + 8 * nr * size, nr)
+        r += k * nr * size
+
+
+cdef void forward_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef const Job *job = <const Job *>ctx
+    cdef Py_ssize_t H = job.H, T = job.T, size = job.size, width = H * job.size
+    cdef const int64_t *order = job.order + chunk * job.rows
+    cdef Py_ssize_t rows = min(job.rows, job.N - chunk * job.rows), active = rows
+    cdef Py_ssize_t r, n, t, s, at, length
+    cdef char *h = <char *>scratch(0, 6 * rows * width)
+    cdef char *c = h + rows * width
+    cdef char *z = c + rows * width
+    for r in range(rows):
+        n = order[r]
+        length = job.lengths[n]
+        memcpy(h + r * width, job.h0 + n * width, width)
+        memcpy(c + r * width, job.c0 + n * width, width)
+        at = n * T + length
+        memset(job.output + at * width, 0, (T - length) * width)
+        memset(job.cells + at * width, 0, (T - length) * width)
+        memset(job.gates + at * 4 * width, 0, (T - length) * 4 * width)
+    for s in range(job.lengths[order[0]]):
+        while job.lengths[order[active - 1]] <= s:
+            active -= 1
+        product(job, active, 4 * H, H, h, z)
+        for r in range(active):
+            n = order[r]
+            t = job.lengths[n] - 1 - s if job.reverse else s
+            at = n * T + t
+            job.kernels.lstm(H, job.relu, job.a + (job.first[n] + t) * 4 * width,
+                             z + r * 4 * width, c + r * width, h + r * width,
+                             job.output + at * width, job.cells + at * width,
+                             job.gates + at * 4 * width)
+    for r in range(rows):
+        memcpy(job.h + order[r] * width, h + r * width, width)
+        memcpy(job.c + order[r] * width, c + r * width, width)
+
+
+cdef void keep_last(const Job *job, Py_ssize_t n) noexcept nogil:
+    """Copy the state before each step of a sequence: its outputs, moved by one step."""
+    cdef Py_ssize_t length = job.lengths[n], width = job.H * job.size
+    cdef char *to = job.h_last + job.first[n] * width
+    cdef const char *output = job.output + n * job.T * width
+    if length == 0:
+        return
+    if job.reverse:
+        memcpy(to, output + width, (length - 1) * width)
+        to += (length - 1) * width
+    else:
+        memcpy(to + width, output, (length - 1) * width)
+    memcpy(to, job.h0 + n * width, width)
+
+
+cdef void backward_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef const Job *job = <const Job *>ctx
+    cdef Py_ssize_t H = job.H, T = job.T, size = job.size, width = H * job.size
+    cdef const int64_t *order = job.order + chunk * job.rows
+    cdef Py_ssize_t rows = min(job.rows, job.N - chunk * job.rows), active = 0
+    cdef Py_ssize_t r, n, t, s, at
+    cdef char *d_h = <char *>scratch(0, 6 * rows * width)
+    cdef char *d_c = d_h + rows * width
+    cdef char *d = d_c + rows * width
+    cdef const char *c_last
+    for r in range(rows):
+        n = order[r]
+        memcpy(d_h + r * width, job.g_h + n * width, width)
+        memcpy(d_c + r * width, job.g_c + n * width, width)
+        keep_last(job, n)
+    for s in range(job.lengths[order[0]] - 1, -1, -1):
+        while active < rows and job.lengths[order[active]] > s:
+            active += 1
+        for r in range(active):
+            n = order[r]
+            t = job.lengths[n] - 1 - s if job.reverse else s
+            at = n * T + t
+            c_last = job.c0 + n * width
+            if s:
+                c_last = job.cells + (at + (1 if job.reverse else -1)) * width
+            job.kernels.lstm_grad(
+                H, job.relu, job.g_output + at * width,
+                job.g_gates + at * 4 * width if job.g_gates else NULL,
+                job.g_cells + at * width if job.g_cells else NULL,
+                job.gates + at * 4 * width, job.cells + at * width, c_last,
+                d_h + r * width, d_c + r * width,
+                job.da + (job.first[n] + t) * 4 * width, d + r * 4 * width)
+        product(job, active, H, 4 * H, d, d_h)
+    for r in range(rows):
+        memcpy(job.g_h0 + order[r] * width, d_h + r * width, width)
+        memcpy(job.g_c0 + order[r] * width, d_c + r * width, width)
+
+
+cdef object plan(Job *job, cnp.ndarray lengths, cnp.ndarray output, bint reverse, bint relu):
+    """Fill in the geometry; return (lengths, order, first), which must outlive the job."""
+    cdef Py_ssize_t n, work
+    cdef bint is_double = cnp.PyArray_TYPE(output) == cnp.NPY_DOUBLE
+    cdef cnp.ndarray table, order
+    cdef int64_t *rows
+    job.kernels = recurrent_kernels_table[isa.level][is_double]
+    job.size = 8 if is_double else 4
+    job.N, job.T, job.H = output.shape[0], output.shape[1], output.shape[2]
+    job.reverse, job.relu = reverse, relu
+    table = np.empty((3, job.N + 1), np.int64)
+    rows = <int64_t *>cnp.PyArray_DATA(table)
+    job.lengths, job.first, job.order = rows, rows + job.N + 1, rows + 2 * (job.N + 1)
+    cdef const int64_t *given = <const int64_t *>cnp.PyArray_DATA(lengths)
+    cdef bint sorted_ = True
+    rows[job.N + 1] = 0
+    for n in range(job.N):
+        rows[n] = max(0, min(given[n], job.T))
+        rows[job.N + 2 + n] = rows[job.N + 1 + n] + rows[n]
+        rows[2 * (job.N + 1) + n] = n
+        sorted_ = sorted_ and (n == 0 or rows[n] <= rows[n - 1])
+    if not sorted_:
+        order = np.argsort(-table[0, :job.N], kind="stable")
+        table[2, :job.N] = order
+    work = 4 * job.N * job.T * job.H * job.H
+    job.rows = CHUNK_ROWS if 4 * job.H * job.H * job.size <= L2_BYTES else CHUNK_ROWS_LARGE
+    if work < ALONE:
+        job.rows = job.N
+    return table
+
+
+cdef object compact(const Job *job, cnp.ndarray x):
+    """Return the valid rows of x (N, T, D), one sequence after the other, as a matrix."""
+    cdef Py_ssize_t n, D = x.shape[2], width = D * job.size, total = job.first[job.N]
+    if total == job.N * job.T:
+        return x.reshape(total, D)
+    cdef cnp.ndarray out = empty((total, D), x.dtype)
+    for n in range(job.N):
+        memcpy(cnp.PyArray_BYTES(out) + job.first[n] * width,
+               cnp.PyArray_BYTES(x) + n * job.T * width, job.lengths[n] * width)
+    return out
+
+
+cdef void spread(const Job *job, cnp.ndarray rows, cnp.ndarray x):
+    """Write compact rows to where they belong in x (N, T, D), zeros to padding."""
+    cdef Py_ssize_t n, length, width = x.shape[2] * job.size
+    cdef char *to = cnp.PyArray_BYTES(x)
+    for n in range(job.N):
+        length = job.lengths[n] * width
+        memcpy(to, cnp.PyArray_BYTES(rows) + job.first[n] * width, length)
+        memset(to + length, 0, job.T * width - length)
+        to += job.T * width
+
+
+cdef void run(Job *job, cnp.ndarray weight_hh, bint transposed) noexcept:
+    """Pack the recurrent weight and go through the steps."""
+    cdef Py_ssize_t H = job.H, nr = job.kernels.nr, j, panel
+    cdef Py_ssize_t k = H if transposed else 4 * H, n = 4 * H if transposed else H
+    cdef char *to
+    cdef const char *w = cnp.PyArray_BYTES(weight_hh)
+    with nogil:
+        to = <char *>scratch(2, ceil_div(n, nr) * nr * k * job.size)
+        job.weight = to
+        if transposed:
+            for panel in range(ceil_div(n, nr)):
+                j = panel * nr
+                (<pack_fn>job.kernels.pack_transposed)(
+                    w + j * k * job.size, k, k, min(nr, n - j), nr, to + j * k * job.size)
+            parallel_for(forward_chunk, job, ceil_div(job.N, job.rows))
+        else:
+            (<pack_fn>job.kernels.pack)(w, n, k, n, nr, to)
+            parallel_for(backward_chunk, job, ceil_div(job.N, job.rows))
+
+
+def lstm(cnp.ndarray x, cnp.ndarray weight_ih, cnp.ndarray weight_hh, cnp.ndarray bias,
+         cnp.ndarray h0, cnp.ndarray c0, cnp.ndarray lengths, cnp.ndarray output, cnp.ndarray h,
+         cnp.ndarray c, cnp.ndarray gates, cnp.ndarray cells, bint reverse, bint relu):
+    """Write the outputs, the last state, and the gates and cells of all steps."""
+    cdef Job job
+    table = plan(&job, lengths, output, reverse, relu)
+    cdef Py_ssize_t total = job.first[job.N]
+    cdef cnp.ndarray a = gates
+    if total:
+        if total < job.N * job.T:
+            a = empty((total, 4 * job.H), x.dtype)
+        linear(compact(&job, x), weight_ih, bias, a)
+    job.a = cnp.PyArray_BYTES(a)
+    job.h0, job.c0 = cnp.PyArray_BYTES(h0), cnp.PyArray_BYTES(c0)
+    job.output, job.gates = cnp.PyArray_BYTES(output), cnp.PyArray_BYTES(gates)
+    job.cells = cnp.PyArray_BYTES(cells)
+    job.h, job.c = cnp.PyArray_BYTES(h), cnp.PyArray_BYTES(c)
+    run(&job, weight_hh, True)
+
+
+def lstm_grad(cnp.ndarray g_output, cnp.ndarray g_h, cnp.ndarray g_c, g_gates, g_cells,
+              cnp.ndarray x, cnp.ndarray weight_ih, cnp.ndarray weight_hh, cnp.ndarray h0,
+              cnp.ndarray c0, cnp.ndarray lengths, cnp.ndarray output, cnp.ndarray gates,
+              cnp.ndarray cells, cnp.ndarray g_x, cnp.ndarray g_weight_ih,
+              cnp.ndarray g_weight_hh, cnp.ndarray g_bias, cnp.ndarray g_h0, cnp.ndarray g_c0,
+              bint reverse, bint relu):
+    """Write the gradients of all inputs; `g_gates` and `g_cells` may be None, for zeros."""
+    cdef Job job
+    table = plan(&job, lengths, output, reverse, relu)
+    cdef Py_ssize_t total = job.first[job.N], H = job.H
+    cdef cnp.ndarray da = empty((total, 4 * H), x.dtype)
+    cdef cnp.ndarray h_last = empty((total, H), x.dtype)
+    job.g_output, job.g_h = cnp.PyArray_BYTES(g_output), cnp.PyArray_BYTES(g_h)
+    job.g_c = cnp.PyArray_BYTES(g_c)
+    job.g_gates = NULL if g_gates is None else cnp.PyArray_BYTES(g_gates)
+    job.g_cells = NULL if g_cells is None else cnp.PyArray_BYTES(g_cells)
+    job.h0, job.c0 = cnp.PyArray_BYTES(h0), cnp.PyArray_BYTES(c0)
+    job.output, job.gates = cnp.PyArray_BYTES(output), cnp.PyArray_BYTES(gates)
+    job.cells = cnp.PyArray_BYTES(cells)
+    job.da, job.h_last = cnp.PyArray_BYTES(da), cnp.PyArray_BYTES(h_last)
+    job.g_h0, job.g_c0 = cnp.PyArray_BYTES(g_h0), cnp.PyArray_BYTES(g_c0)
+    run(&job, weight_hh, False)
+    if total == 0:
+        for out in (g_x, g_weight_ih, g_weight_hh, g_bias):
+            out.fill(0)
+        return
+    matmul(da, compact(&job, x), g_weight_ih, True, False)
+    matmul(da, h_last, g_weight_hh, True, False)
+    column_sum(da.reshape(1, total, 4 * H), g_bias.reshape(1, 4 * H), 1.0)
+    if total == job.N * job.T:
+        matmul(da, weight_ih, g_x.reshape(total, x.shape[2]), False, False)
+    else:
+        rows = empty((total, x.shape[2]), x.dtype)
+        matmul(da, weight_ih, rows, False, False)
+        spread(&job, rows, g_x)

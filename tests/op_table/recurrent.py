@@ -1,0 +1,186 @@
+"""Rows of the recurrent layers and their gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from medai_engine.errors import DataError, DTypeError, ParameterError, ShapeError
+from medai_engine.kernels.recurrent import reference
+
+from . import Draw, Sample, bad, r0, row, sample, torch
+
+Arrays = tuple[np.ndarray, ...]
+
+# N, T, D, H, lengths (None: all steps), reverse, activation
+CASES: list[tuple[int, int, int, int, Any, bool, str]] = [
+    (2, 3, 4, 1, [1, 3], False, "tanh"), (3, 2, 5, 2, [2, 0, 1], True, "tanh"),
+    (1, 4, 2, 3, None, False, "relu"), (2, 3, 1, 2, [3, 2], True, "relu"),
+    (2, 0, 3, 2, None, False, "tanh"), (0, 3, 2, 1, None, False, "tanh"),
+    (1, 1, 1, 1, [1], False, "tanh")]
+
+
+def layer(r: Draw, N: int, T: int, D: int, H: int, lengths: Any, gates: int = 4,
+          states: int = 2) -> Arrays:
+    """Draw the inputs of a layer, its states different from each other."""
+    return (r.normal(N, T, D), r.normal(gates * H, D), r.normal(gates * H, H),
+            r.normal(gates * H), *(r.normal(N, H) for _ in range(states)),
+            np.full(N, T) if lengths is None else np.array(lengths))
+
+
+def drive(x: np.ndarray, weight_ih: np.ndarray, weight_hh: np.ndarray, bias: np.ndarray) -> float:
+    """Return a bound of the magnitudes summed up by a gate: |h| may grow where it is not tanh."""
+    sums = np.abs(weight_hh).sum(1) * (1 + np.abs(weight_hh).max()) + np.abs(bias)
+    if x.size:
+        sums = sums + np.abs(x).max() * np.abs(weight_ih).sum(1)
+    return float(sums.max())
+
+
+def _terms(x: np.ndarray, weight_ih: np.ndarray, weight_hh: np.ndarray, bias: np.ndarray,
+           h0: np.ndarray, c0: np.ndarray, lengths: np.ndarray, reverse: bool,
+           activation: str) -> tuple[int, Any]:
+    """Return the length of a gate's sum, and its magnitude once a step: errors are carried on."""
+    states = 1 + max(np.abs(h0).max(initial=0), np.abs(c0).max(initial=0))
+    return (x.shape[2] + weight_hh.shape[1] + 1,
+            states * drive(x, weight_ih, weight_hh, bias) * (1 + x.shape[1]))
+
+
+def torch_lstm(x: Any, weight_ih: Any, weight_hh: Any, bias: Any, h0: Any, c0: Any, lengths: Any,
+               reverse: bool, activation: str) -> Any:
+    """Run PyTorch's own layer, packed sequences included, or its formula where act is relu."""
+    t = torch()
+    N, T, D = x.shape
+    H = h0.shape[1]
+    output, cells = t.zeros(N, T, H, dtype=x.dtype), t.zeros(N, T, H, dtype=x.dtype)
+    gates, h, c = t.zeros(N, T, 4 * H, dtype=x.dtype), h0.clone(), c0.clone()
+    act = getattr(t, activation)
+    for n, length in enumerate(lengths.tolist()):
+        times = range(length - 1, -1, -1) if reverse else range(length)
+        for time in times:
+            a = weight_ih @ x[n, time] + weight_hh @ h[n] + bias
+            i, f, g, o = a.chunk(4)
+            i, f, g, o = i.sigmoid(), f.sigmoid(), act(g), o.sigmoid()
+            c[n] = f * c[n] + i * g
+            h[n] = o * act(c[n])
+            output[n, time], cells[n, time] = h[n].clone(), c[n].clone()
+            gates[n, time] = t.cat([i, f, g, o])
+    rows = (lengths > 0).nonzero().flatten()
+    if activation == "tanh" and rows.numel():
+        net = t.nn.LSTM(D, H, batch_first=True).to(x.dtype)
+        for parameter, value in zip(net.parameters(), (weight_ih, weight_hh, bias, 0 * bias),
+                                    strict=True):
+            parameter.data.copy_(value)
+        chosen = x[rows]
+        if reverse:
+            for r, n in enumerate(rows.tolist()):
+                chosen[r, : lengths[n]] = x[n, : lengths[n]].flip(0)
+        packed = t.nn.utils.rnn.pack_padded_sequence(chosen, lengths[rows], batch_first=True,
+                                                     enforce_sorted=False)
+        y, (h_n, c_n) = net(packed, (h0[rows][None], c0[rows][None]))
+        y, _ = t.nn.utils.rnn.pad_packed_sequence(y, batch_first=True, total_length=T)
+        for r, n in enumerate(rows.tolist()):
+            length = int(lengths[n])
+            output[n, :length] = y[r, :length].flip(0) if reverse else y[r, :length]
+            h[n], c[n] = h_n[0, r], c_n[0, r]
+    return [v.detach() for v in (output, h, c, gates, cells)]
+
+
+def good() -> list[np.ndarray]:
+    """Return inputs of the right shapes."""
+    return [r0(2, 5, 3), r0(16, 3), r0(16, 4), r0(16), r0(2, 4), r0(2, 4), np.array([5, 2])]
+
+
+def wrong(error: type[Exception], match: str, place: int, value: np.ndarray,
+          **params: Any) -> Any:
+    """Return a call with one input replaced."""
+    inputs = good()
+    inputs[place] = value
+    return bad(error, match, *inputs, **{"reverse": False, "activation": "tanh", **params})
+
+
+row("lstm", lambda r: [sample(*layer(r, *case[:5]), reverse=case[5], activation=case[6])
+                       for case in CASES],
+    large=lambda r: sample(*layer(r, 21, 9, 33, 34, r.integers(0, 10, 21)), reverse=True,
+                           activation="tanh"),
+    terms=_terms, oracles={"torch": torch_lstm},
+    exempt={"cost": "the record counts padded steps, the work follows the lengths"},
+    bad=[wrong(DataError, r"lengths from 0 to 5.*got 6 at lengths\[1\]", 6, np.array([5, 6])),
+         wrong(DataError, r"got -1 at lengths\[0\]", 6, np.array([-1, 6])),
+         wrong(DTypeError, "integer dtype, got float32.*astype", 6, r0(2)),
+         wrong(ShapeError, r"lengths of shape \(2,\), got \(3,\)", 6, np.array([1, 2, 3])),
+         wrong(ShapeError, "3 input features, got 7", 0, r0(2, 5, 7)),
+         wrong(ShapeError, r"sequences \(N, T, D\), got 2 axes", 0, r0(5, 3)),
+         wrong(ShapeError, "weights of 4 gates", 2, r0(4, 16)),
+         wrong(ShapeError, r"bias of shape \(16,\)", 3, r0(4)),
+         wrong(ShapeError, r"c0 of shape \(2, 4\), got \(3, 4\)", 5, r0(3, 4)),
+         wrong(DTypeError, "float32 or float64, the same for all", 5, np.zeros((2, 4))),
+         wrong(ParameterError, "one of tanh, relu, got 'gelu'", 0, r0(2, 5, 3),
+               activation="gelu")])
+
+
+def backward(r: Draw, case: Any, residuals: bool) -> Sample:
+    """Draw cotangents for what the definition of the layer gives."""
+    N, T, D, H, lengths, reverse, activation = case
+    x, weight_ih, weight_hh, bias, h0, c0, lengths = layer(r, N, T, D, H, lengths)
+    outs = [np.empty(shape) for shape in ((N, T, H), (N, H), (N, H), (N, T, 4 * H), (N, T, H))]
+    reference.lstm(x, weight_ih, weight_hh, bias, h0, c0, lengths, *outs, reverse,
+                   activation == "relu")
+    cotangents = [r.normal(*y.shape) for y in outs]
+    return sample(*cotangents[:3], x, weight_ih, weight_hh, h0, c0, lengths, outs[0], *outs[3:],
+                  *(cotangents[3:] if residuals else []), reverse=reverse, activation=activation)
+
+
+def _grad_terms(*arrays: np.ndarray, reverse: bool, activation: str) -> tuple[int, Any]:
+    """Bound the error by the cotangents, multiplied by the recurrent weight in every step."""
+    x, weight_ih, weight_hh, h0, c0 = arrays[3:8]
+    T = x.shape[1]
+    top = max(np.abs(a).max(initial=0) for a in (*arrays[:3], *arrays[12:]))
+    growth = sum((1 + np.abs(weight_hh).sum(0).max(initial=0)) ** s for s in range(T + 1))
+    inputs = 1 + max(np.abs(a).max(initial=0)
+                     for a in (x, weight_ih, weight_hh, h0, c0, arrays[11]))
+    return x.shape[0] * (T + 1) * weight_ih.shape[0], float(top * growth * inputs**2)
+
+
+def _torch_grad(*inputs: Any, reverse: bool, activation: str) -> Any:
+    """Differentiate PyTorch's composition of the steps, written backwards from the gates."""
+    t = torch()
+    g_output, g_h, g_c, x, weight_ih, weight_hh, h0, c0, lengths = inputs[:9]
+    gates, cells = inputs[10:12]
+    g_gates, g_cells = inputs[12:] or (t.zeros_like(gates), t.zeros_like(cells))
+    leaves = [v.clone().requires_grad_() for v in (
+        x, weight_ih, weight_hh, weight_hh.new_zeros(weight_hh.shape[0]), h0, c0)]
+    wx, wi, wh, b, h, c = leaves
+    hs, cs = list(h), list(c)
+    total = sum((v * 0).sum() for v in leaves)
+    act = getattr(t, activation)
+
+    def at(value: Any, pre: Any) -> Any:
+        """Return the pre-activation whose activation is the given value, linked to `pre`."""
+        return pre - pre.detach() + value
+
+    for n, length in enumerate(lengths.tolist()):
+        for s in range(length):
+            time = length - 1 - s if reverse else s
+            pre = wi @ wx[n, time] + wh @ hs[n] + b
+            i, f, g, o = gates[n, time].chunk(4)
+            pi, pf, pg, po = pre.chunk(4)
+            i, f, o = (at(t.logit(v), p).sigmoid() for v, p in ((i, pi), (f, pf), (o, po)))
+            g = act(at(t.atanh(g) if activation == "tanh" else g, pg))
+            cs[n] = f * cs[n] + i * g
+            hs[n] = o * act(cs[n])
+            total = total + (t.cat([i, f, g, o]) * g_gates[n, time]).sum() + (
+                cs[n] * g_cells[n, time] + hs[n] * g_output[n, time]).sum()
+    for n in range(len(hs)):
+        total = total + (hs[n] * g_h[n] + cs[n] * g_c[n]).sum()
+    return t.autograd.grad(total, leaves)
+
+
+row("lstm_grad", lambda r: [backward(r, case, residuals)
+                            for case, residuals in zip(CASES, (True, False) * 4, strict=False)],
+    large=lambda r: backward(r, (21, 9, 33, 34, r.integers(0, 10, 21), False, "tanh"), True),
+    terms=_grad_terms, oracles={"torch": _torch_grad},
+    exempt={"cost": "the record counts padded steps, the work follows the lengths"},
+    bad=[bad(ShapeError, "what lstm gave", r0(2, 5, 4), r0(2, 4), r0(3, 4), *good()[:3],
+             *good()[4:], r0(2, 5, 4), r0(2, 5, 16), r0(2, 5, 4), reverse=False,
+             activation="tanh")])
