@@ -75,6 +75,10 @@ def op(gradient: Mapping[str, Callable[..., Any]] | Callable[..., Any] | None = 
             return [np.asarray(y) for y in results]
 
         inputs, params, _ = parameters(function)
+        if isinstance(gradient, Mapping) and not set(gradient) <= set(inputs):
+            raise ParameterError(say(
+                f"op {function.__name__}", f"gradients of its inputs {', '.join(inputs)}",
+                ", ".join(set(gradient) - set(inputs)), "Name each rule after its input"))
         defaults = function.__kwdefaults__ or {}
         record = Op(function.__name__, infer=infer, definition=definition, vjp=gradient,
                     outputs=outputs, analytic=analytic, view=True, strided=True,

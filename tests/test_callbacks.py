@@ -123,6 +123,14 @@ def test_csv_log_and_history(tmp_path):
         history["valloss"]
 
 
+def test_one_callback_needs_no_list():
+    seen = []
+    x, y = points(40)
+    model = net().compile("sgd", "cross_entropy")
+    model.fit(x, y, callbacks=training.LambdaCallback(on_epoch_end=seen.append), verbose=False)
+    assert len(seen) == 1
+
+
 def test_progress_goes_to_stderr_in_few_lines(capsys):
     x, y = points(40)
     model = net()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import numpy as np
@@ -408,6 +409,18 @@ def test_classes_of_ones_own(tmp_path):
     for again in (me.load(tmp_path / "own", classes=[Own]),
                   me.load(tmp_path / "own.safetensors", into=Own(3))):
         np.testing.assert_array_equal(again.predict(x), model.predict(x))
+
+
+@pytest.mark.parametrize("damage", [
+    {"class": "Linear"}, {"class": "Linear", "options": {"width": 3}}, {}, [],
+    {"class": "Sequential", "options": {}, "members": [{"again": 7}]},
+])
+def test_a_damaged_description_is_refused(tmp_path, damage):
+    nn.Linear(3, 2).save(tmp_path / "m")
+    path = tmp_path / "m.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model": damage}))
+    with pytest.raises(DataError, match=r"m\.json: expected the description of a model"):
+        me.load(tmp_path / "m")
 
 
 def test_compile_settings_come_back(tmp_path):

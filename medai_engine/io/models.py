@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import nn
-from ..errors import DataError, ParameterError, say
+from ..errors import DataError, MedaiError, ParameterError, say
 from ..nn import Module
 from ..tensor import Buffer, Parameter, Tensor
 from .files import read_arrays, read_json, write_arrays, write_json
@@ -94,6 +94,9 @@ def load(path: str | Path, into: Module | None = None,
     ParameterError
         For a class that is not known here, or weights of another architecture.
     """
+    if Path(path).is_dir():
+        raise DataError(say(str(path), "the name of a model's files", "a folder",
+                            f"Pass {Path(path) / 'model'}, or what save was given"))
     weights, description = paths(path)
     arrays, _ = read_arrays(weights)
     if into is not None:
@@ -106,7 +109,13 @@ def load(path: str | Path, into: Module | None = None,
     if not isinstance(told, dict) or told.get("format") != FORMAT or "model" not in told:
         raise DataError(say(str(description), f"the description of a model, format {FORMAT}",
                             "something else", "Pass what model.save(path) wrote"))
-    module = build(told["model"], {c.__name__: c for c in classes}, str(description))
+    try:
+        module = build(told["model"], {c.__name__: c for c in classes}, str(description))
+    except (KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, MedaiError):
+            raise
+        raise DataError(say(str(description), "the description of a model", f"one that cannot be "
+                            f"followed ({error!r})", "Copy both files again")) from error
     frozen = set(told.get("frozen", ()))
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         if name in arrays and tensor.dtype != arrays[name].dtype:

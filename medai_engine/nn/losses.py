@@ -27,8 +27,8 @@ def factors(weight: Any) -> Buffer | None:
 class CrossEntropyLoss(Module):
     """``functional.cross_entropy`` with its options."""
 
-    def __init__(self, weight: Any = None, *, ignore_index: int = -100, label_smoothing: float =
-                 0.0, reduction: str = "mean"):
+    def __init__(self, weight: Any = None, *, ignore_index: int = -100,
+                 label_smoothing: float = 0.0, reduction: str = "mean"):
         self.weight = factors(weight)
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
@@ -43,8 +43,8 @@ class CrossEntropyLoss(Module):
 class NLLLoss(Module):
     """``functional.nll_loss`` with its options."""
 
-    def __init__(self, weight: Any = None, *, ignore_index: int = -100, reduction: str =
-                 "mean"):
+    def __init__(self, weight: Any = None, *, ignore_index: int = -100,
+                 reduction: str = "mean"):
         self.weight = factors(weight)
         self.ignore_index = ignore_index
         self.reduction = reduction
@@ -157,8 +157,8 @@ class HingeLoss(Module):
 class FocalLoss(Module):
     """``functional.focal_loss`` with its options."""
 
-    def __init__(self, *, alpha: float | None = 0.25, gamma: float = 2.0, reduction: str =
-                 "mean"):
+    def __init__(self, *, alpha: float | None = 0.25, gamma: float = 2.0,
+                 reduction: str = "mean"):
         self.alpha = alpha
         self.gamma = gamma
         self.reduction = reduction
@@ -184,8 +184,8 @@ class DiceLoss(Module):
 class TverskyLoss(Module):
     """``functional.tversky_loss`` with its options."""
 
-    def __init__(self, *, alpha: float = 0.5, beta: float = 0.5, smooth: float = 1.0, reduction:
-                 str = "mean"):
+    def __init__(self, *, alpha: float = 0.5, beta: float = 0.5, smooth: float = 1.0,
+                 reduction: str = "mean"):
         self.alpha = alpha
         self.beta = beta
         self.smooth = smooth
@@ -200,8 +200,8 @@ class TverskyLoss(Module):
 class TripletMarginLoss(Module):
     """``functional.triplet_margin_loss`` with its options."""
 
-    def __init__(self, *, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, swap: bool =
-                 False, reduction: str = "mean"):
+    def __init__(self, *, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6,
+                 swap: bool = False, reduction: str = "mean"):
         self.margin = margin
         self.p = p
         self.eps = eps

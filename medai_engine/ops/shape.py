@@ -49,6 +49,7 @@ def real_dtype(where: str, dtype: Any) -> np.dtype[Any]:
         wanted = None
     if wanted is None or (wanted.kind not in "biu" and wanted not in FLOATS):
         raise DTypeError(say(where, "float32, float64, an integer dtype or bool", repr(dtype),
+                             "Pass the shape as one tuple, (2, 3)" if type(dtype) is int else
                              "Use me.float32, me.float64, me.int64 or me.bool"))
     return wanted
 

@@ -25,9 +25,9 @@ __all__ = ["evaluate", "fit", "predict"]
 
 def fit(self: Module, x: Any, y: Any = None, epochs: int = 1, batch_size: int | None = None,
         validation_data: Any = None, validation_split: float = 0.0,
-        callbacks: Sequence[Callback] = (), class_weight: Any = None, sample_weight: Any = None,
-        groups: Any = None, *, shuffle: bool = True, seed: int = 0, accumulate: int = 1,
-        resume: str | Path | None = None, verbose: bool = True) -> History:
+        callbacks: Sequence[Callback] | Callback = (), class_weight: Any = None,
+        sample_weight: Any = None, groups: Any = None, *, shuffle: bool = True, seed: int = 0,
+        accumulate: int = 1, resume: str | Path | None = None, verbose: bool = True) -> History:
     """Train this module: for each batch the gradients of the mean loss, then one optimiser step.
 
     The loop is the one that a user would write, and gives the same bits::
@@ -54,7 +54,7 @@ def fit(self: Module, x: Any, y: Any = None, epochs: int = 1, batch_size: int | 
     validation_split : float
         Or the share of the samples to hold out for that: whole ``groups`` if given, else in
         proportion to classes if y holds class numbers, else at random by ``seed``.
-    callbacks : list of Callback
+    callbacks : list of Callback, or one
         See ``training.callbacks``.
     class_weight : dict or "balanced", optional
         The weight of each class's samples; balanced gives every class the same sum.
@@ -84,7 +84,7 @@ def fit(self: Module, x: Any, y: Any = None, epochs: int = 1, batch_size: int | 
         For anything wrong in data or options, before the weights have changed.
     """
     compiled = compiled_of(self, "fit")
-    callbacks = callbacks or ()
+    callbacks = [callbacks] if isinstance(callbacks, Callback) else callbacks or ()
     check_options(epochs, batch_size, accumulate, validation_split, callbacks)
     if y is None:
         for name, value in (("sample_weight", sample_weight), ("groups", groups),
