@@ -117,6 +117,28 @@ row("Reshape", lambda: nn.Reshape(2, -1), one(3, 8), "Reshape(shape=(2, -1))",
 row("Identity", nn.Identity, one(2, 3), "Identity()", torch=lambda t: t.Identity(),
     why="returns whatever it gets")
 
+_pair = {"weight": (3,), "bias": (3,)}
+for _name, _shape in (("BatchNorm1d", (4, 3)), ("BatchNorm2d", (2, 4, 5, 3)),
+                      ("BatchNorm3d", (2, 2, 4, 5, 3))):
+    row(_name, lambda name=_name: getattr(nn, name)(3, momentum=0.2, dtype=F64), one(*_shape),
+        f"{_name}(num_features=3, eps=1e-05, momentum=0.2, affine=True, track_running_stats=True)",
+        parameters=_pair, torch=lambda t, name=_name: getattr(t, name)(3, momentum=0.2),
+        first=True, wrong=([np.zeros((*_shape[:-1], 5))], "3 channels, got 5.*None"))
+for _name, _shape in (("InstanceNorm1d", (2, 4, 3)), ("InstanceNorm2d", (2, 4, 5, 3)),
+                      ("InstanceNorm3d", (2, 2, 4, 5, 3))):
+    row(_name, lambda name=_name: getattr(nn, name)(3, affine=True, dtype=F64), one(*_shape),
+        f"{_name}(num_features=3, eps=1e-05, affine=True)",
+        parameters=_pair, torch=lambda t, name=_name: getattr(t, name)(3, affine=True),
+        first=True, wrong=([np.zeros((*_shape[:-1], 5))], "3 channels, got 5.*None"))
+row("GroupNorm", lambda: nn.GroupNorm(2, 6, dtype=F64), one(2, 3, 6),
+    "GroupNorm(num_groups=2, num_channels=6, eps=1e-05, affine=True)",
+    parameters={"weight": (6,), "bias": (6,)}, torch=lambda t: t.GroupNorm(2, 6), first=True,
+    wrong=([np.zeros((2, 3, 5))], r"6 channels, got 5.*GroupNorm\(2, 5\)"))
+row("LayerNorm", lambda: nn.LayerNorm((4, 3), dtype=F64), one(2, 5, 4, 3),
+    "LayerNorm(normalized_shape=(4, 3), eps=1e-05, elementwise_affine=True)",
+    parameters={"weight": (4, 3), "bias": (4, 3)}, torch=lambda t: t.LayerNorm((4, 3)),
+    wrong=([np.zeros((2, 4, 5))], r"last axes are \(4, 3\)"))
+
 # ---- containers -------------------------------------------------------------------------------
 
 row("Sequential", lambda: nn.Sequential(nn.Linear(3, 4, dtype=F64), nn.Tanh(),

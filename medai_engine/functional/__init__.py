@@ -6,7 +6,11 @@ from .classification import *  # noqa: F403
 from .classification import __all__ as _classification
 from .layers import *  # noqa: F403
 from .layers import __all__ as _layers
+from .norm import *  # noqa: F403
+from .norm import __all__ as _norm
+from .recurrent import *  # noqa: F403
+from .recurrent import __all__ as _recurrent
 from .regression import *  # noqa: F403
 from .regression import __all__ as _regression
 
-__all__ = [*_activations, *_classification, *_layers, *_regression]
+__all__ = [*_activations, *_classification, *_layers, *_norm, *_recurrent, *_regression]

@@ -12,6 +12,7 @@ from . import (  # noqa: F401
     linalg,
     loss,
     methods,
+    norm,
     optimizer,
     random,
     recurrent,

@@ -1,0 +1,1 @@
+"""Normalisation over rows and over channels."""

@@ -1,0 +1,287 @@
+"""Normalising layers; channels are the last axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import functional as F
+from ..errors import ParameterError, ShapeError, say
+from ..functional.common import tensor
+from ..mode import no_grad
+from ..ops.shape import ints
+from ..tensor import Buffer, Parameter, Tensor, mark_written
+from .linear import positive
+from .module import Module, as_input
+
+__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "GroupNorm", "InstanceNorm1d",
+           "InstanceNorm2d", "InstanceNorm3d", "LayerNorm"]
+
+
+class Channels(Module):
+    """What batch and instance norm share: per-channel arrays, made when C is known."""
+
+    weight: Parameter | None
+    bias: Parameter | None
+    axes: tuple[str, ...]  # the shapes that are taken
+
+    def __init__(self, num_features: int | None, eps: float, affine: bool, dtype: Any):
+        name = type(self).__name__
+        C = 0 if num_features is None else positive(name, "num_features", num_features)
+        self.eps = eps
+        self.weight = Parameter(np.ones(C, dtype)) if affine else None
+        self.bias = Parameter(np.zeros(C, dtype)) if affine else None
+
+    def _input(self, x: Any, like: Tensor | None) -> Tensor:
+        """Return x in the layer's dtype; raise unless it has the axes of this layer."""
+        x = tensor(x) if like is None else as_input(x, like)
+        if x.ndim not in [len(axes.split(", ")) for axes in self.axes]:
+            wanted = " or ".join(f"({axes})" for axes in self.axes)
+            raise ShapeError(say(type(self).__name__, f"x of shape {wanted}", str(x.shape),
+                                 "Channels are the last axis"))
+        return x
+
+    def _infer(self, C: int) -> None:
+        """Give arrays without channels their size."""
+        for array, fill in self._arrays():
+            if array is not None and array.data.shape == (0,):
+                array.data = np.full(C, fill, array.dtype)
+                mark_written(array)
+
+    def _arrays(self) -> list[tuple[Tensor | None, float]]:
+        return [(self.weight, 1.0), (self.bias, 0.0)]
+
+
+class BatchNorm(Channels):
+    """What the layers of every rank share."""
+
+    running_mean: Buffer | None
+    running_var: Buffer | None
+
+    def __init__(self, num_features: int | None, eps: float = 1e-5,
+                 momentum: float | None = 0.1, affine: bool = True,
+                 track_running_stats: bool = True, *, dtype: Any = np.float32):
+        super().__init__(num_features, eps, affine, dtype)
+        if momentum is not None and not 0.0 <= momentum <= 1.0:
+            raise ParameterError(say(type(self).__name__, "momentum between 0 and 1, or None",
+                                     repr(momentum), "It is the weight of the new batch"))
+        self.momentum = momentum
+        C = num_features or 0
+        self.running_mean = Buffer(np.zeros(C, dtype)) if track_running_stats else None
+        self.running_var = Buffer(np.ones(C, dtype)) if track_running_stats else None
+        self.num_batches_tracked = (Buffer(np.zeros((), np.int64)) if track_running_stats
+                                    else None)
+
+    def _arrays(self) -> list[tuple[Tensor | None, float]]:
+        return [*super()._arrays(), (self.running_mean, 0.0), (self.running_var, 1.0)]
+
+    def forward(self, x: Any) -> Tensor:
+        """Return x normalised; while training, move the running statistics."""
+        x = self._input(x, self.running_mean if self.weight is None else self.weight)
+        self._infer(x.shape[-1])
+        momentum = self.momentum
+        if momentum is None:  # the plain mean over all batches
+            seen = self.num_batches_tracked
+            momentum = 0.0 if seen is None else 1.0 / (int(seen.data) + 1)
+        y = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias,
+                         self.training, momentum, self.eps)
+        if self.training and self.num_batches_tracked is not None:
+            with no_grad():
+                self.num_batches_tracked.copy_(self.num_batches_tracked + 1)
+        return y
+
+    def extra_repr(self) -> str:
+        """Return the sizes and options."""
+        held = next((a for a, _ in self._arrays() if a is not None), None)
+        features = None if held is None else held.shape[0] or None
+        return (f"num_features={features}, eps={self.eps}, momentum={self.momentum}, "
+                f"affine={self.weight is not None}, "
+                f"track_running_stats={self.running_mean is not None}")
+
+
+class BatchNorm1d(BatchNorm):
+    """Batch norm of (N, C) or (N, L, C); see ``functional.batch_norm``.
+
+    Parameters
+    ----------
+    num_features : int or None
+        Channels C; None takes them from the first input.
+    eps : float
+        Added to the variance.
+    momentum : float or None
+        The weight of the new batch in the running statistics; None keeps their plain mean.
+    affine : bool
+        Whether to learn weight and bias.
+    track_running_stats : bool
+        Whether evaluation uses running statistics, not those of the batch.
+    dtype : dtype
+        float32 or float64.
+
+    Attributes
+    ----------
+    weight, bias : Parameter or None
+        (C,), 1 and 0 at first.
+    running_mean, running_var : Buffer or None
+        (C,), 0 and 1 at first; the variance is unbiased.
+    num_batches_tracked : Buffer or None
+        How many batches went into them.
+    """
+
+    axes = ("N, C", "N, L, C")
+
+
+class BatchNorm2d(BatchNorm):
+    """Batch norm of images (N, H, W, C); parameters and attributes as in ``BatchNorm1d``."""
+
+    axes = ("N, H, W, C",)
+
+
+class BatchNorm3d(BatchNorm):
+    """Batch norm of volumes (N, D, H, W, C); parameters and attributes as in ``BatchNorm1d``."""
+
+    axes = ("N, D, H, W, C",)
+
+
+class InstanceNorm(Channels):
+    """What the layers of every rank share."""
+
+    def __init__(self, num_features: int | None, eps: float = 1e-5, affine: bool = False, *,
+                 dtype: Any = np.float32):
+        super().__init__(num_features, eps, affine, dtype)
+        self.num_features = num_features
+
+    def forward(self, x: Any) -> Tensor:
+        """Return x with every channel of every sample normalised."""
+        x = self._input(x, self.weight)
+        if self.num_features is None:
+            self.num_features = x.shape[-1]
+        if x.shape[-1] != self.num_features:
+            raise ShapeError(say("instance_norm", f"{self.num_features} channels",
+                                 str(x.shape[-1]), f"Use {type(self).__name__}({x.shape[-1]}), or "
+                                 "None to infer them", {"x": (x.shape, "N, ..., C")}))
+        self._infer(x.shape[-1])
+        return F.instance_norm(x, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        """Return the sizes and options."""
+        return (f"num_features={self.num_features}, eps={self.eps}, "
+                f"affine={self.weight is not None}")
+
+
+class InstanceNorm1d(InstanceNorm):
+    """Instance norm of signals (N, L, C); see ``functional.instance_norm``.
+
+    Parameters
+    ----------
+    num_features : int or None
+        Channels C; None takes them from the first input.
+    eps : float
+        Added to the variance.
+    affine : bool
+        Whether to learn weight and bias.
+    dtype : dtype
+        float32 or float64.
+
+    Attributes
+    ----------
+    weight, bias : Parameter or None
+        (C,), 1 and 0 at first.
+    """
+
+    axes = ("N, L, C",)
+
+
+class InstanceNorm2d(InstanceNorm):
+    """Instance norm of images (N, H, W, C); parameters as in ``InstanceNorm1d``."""
+
+    axes = ("N, H, W, C",)
+
+
+class InstanceNorm3d(InstanceNorm):
+    """Instance norm of volumes (N, D, H, W, C); parameters as in ``InstanceNorm1d``."""
+
+    axes = ("N, D, H, W, C",)
+
+
+class GroupNorm(Module):
+    """Group norm of (N, ..., C); see ``functional.group_norm``.
+
+    Parameters
+    ----------
+    num_groups : int
+        In how many groups of neighbours the channels are divided.
+    num_channels : int
+        Channels C.
+    eps : float
+        Added to the variance.
+    affine : bool
+        Whether to learn weight and bias.
+    dtype : dtype
+        float32 or float64.
+
+    Attributes
+    ----------
+    weight, bias : Parameter or None
+        (C,), 1 and 0 at first.
+    """
+
+    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5,
+                 affine: bool = True, *, dtype: Any = np.float32):
+        self.num_groups = positive("GroupNorm", "num_groups", num_groups)
+        self.num_channels = C = positive("GroupNorm", "num_channels", num_channels)
+        if C % self.num_groups:
+            raise ParameterError(say("GroupNorm", f"num_groups that divides {C} channels",
+                                     repr(num_groups), "Take 1, 2, 4 or 8, for example"))
+        self.eps = eps
+        self.affine = affine
+        self.weight = Parameter(np.ones(C, dtype)) if affine else None
+        self.bias = Parameter(np.zeros(C, dtype)) if affine else None
+
+    def forward(self, x: Any) -> Tensor:
+        """Return x with every sample's groups of channels normalised."""
+        x = tensor(x) if self.weight is None else as_input(x, self.weight)
+        if x.ndim and x.shape[-1] != self.num_channels:
+            raise ShapeError(say("group_norm", f"{self.num_channels} channels", str(x.shape[-1]),
+                                 f"Use GroupNorm({self.num_groups}, {x.shape[-1]})",
+                                 {"x": (x.shape, "N, ..., C")}))
+        return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
+class LayerNorm(Module):
+    """Layer norm of the last axes; see ``functional.layer_norm``.
+
+    Parameters
+    ----------
+    normalized_shape : int or sequence of int
+        The sizes of the last axes, which are normalised together.
+    eps : float
+        Added to the variance.
+    elementwise_affine : bool
+        Whether to learn weight and bias.
+    bias : bool
+        Whether to learn a bias beside the weight.
+    dtype : dtype
+        float32 or float64.
+
+    Attributes
+    ----------
+    weight, bias : Parameter or None
+        Of normalized_shape, 1 and 0 at first.
+    """
+
+    def __init__(self, normalized_shape: int | Sequence[int], eps: float = 1e-5,
+                 elementwise_affine: bool = True, bias: bool = True, *,
+                 dtype: Any = np.float32):
+        sizes = ints("LayerNorm", "normalized_shape", normalized_shape)
+        self.normalized_shape = tuple(positive("LayerNorm", "a size", n) for n in sizes)
+        self.eps = eps
+        self.elementwise_affine = elementwise_affine
+        self.weight = Parameter(np.ones(sizes, dtype)) if elementwise_affine else None
+        self.bias = Parameter(np.zeros(sizes, dtype)) if elementwise_affine and bias else None
+
+    def forward(self, x: Any) -> Tensor:
+        """Return x with its last axes normalised."""
+        x = tensor(x) if self.weight is None else as_input(x, self.weight)
+        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
