@@ -6,19 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from ..coerce import as_array
 from ..errors import DTypeError, ParameterError, ShapeError, say
 from ..op import apply
 from ..ops.reduce import MEAN, SUM
+from ..ops.shape import as_tensor as tensor
 from ..ops.shape import astype
 from ..tensor import Tensor
 
 REDUCTIONS = ("mean", "sum", "none")
-
-
-def tensor(x: Any) -> Tensor:
-    """Return x as a tensor; numbers and lists become float32."""
-    return x if isinstance(x, Tensor) else Tensor(as_array(x))
 
 
 def labels_of(x: Any) -> Tensor:

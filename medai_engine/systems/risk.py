@@ -32,6 +32,7 @@ from ..errors import DataError, MissingExtraError, ParameterError, say
 from ..generator import manual_seed
 from ..io import load, read_json, write_json
 from ..training import Checkpoint, EarlyStopping, StopOnNaN
+from ..training.metrics import sigmoid
 from ..training.plots import plot_history, plot_predictions
 from .folder import new_folder, read_config, scores, write_rows
 
@@ -161,9 +162,7 @@ class Risk:
 def probability(model: nn.Module, x: np.ndarray) -> np.ndarray:
     """Return the probability of class 1 in float64."""
     z = model.predict(x).astype(np.float64)  # type: ignore[attr-defined]
-    log_odds = z[:, 0] if z.shape[1] == 1 else z[:, 1] - z[:, 0]
-    small = np.exp(-np.abs(log_odds))  # never overflows
-    return np.where(log_odds >= 0, 1.0, small) / (1.0 + small)
+    return sigmoid(z[:, 0] if z.shape[1] == 1 else z[:, 1] - z[:, 0])
 
 
 def train_risk(options: Options | None = None, out: str | Path | None = None,

@@ -14,7 +14,7 @@ from .. import functional, optim
 from ..errors import DataError, ParameterError, ShapeError, say
 from ..nn import Module
 from ..tensor import Tensor
-from .metrics import metric
+from .metrics import metric, sigmoid
 
 __all__ = ["Compiled", "Loss", "compiled_of"]
 
@@ -194,10 +194,9 @@ class Loss:
         link = self.kind.link if self.kind is not None else ""
         if not link:
             return output
-        z = output.astype(np.float64)
         if link == "sigmoid":
-            small = np.exp(-np.abs(z))  # never overflows
-            return np.where(z >= 0, 1.0, small) / (1.0 + small)
+            return sigmoid(output)
+        z = output.astype(np.float64)
         if link == "softmax":
             z = z - z.max(axis=-1, keepdims=True)
         e = np.exp(z)

@@ -21,6 +21,12 @@ __all__ = ["METRICS", "accuracy", "brier", "confusion_matrix", "f1", "log_loss",
            "roc_curve", "sensitivity", "specificity", "wilson"]
 
 
+def sigmoid(z: np.ndarray) -> np.ndarray:
+    """Return 1 / (1 + e^-z) in float64, without overflow."""
+    small = np.exp(-np.abs(z.astype(np.float64)))
+    return np.where(z >= 0, 1.0, small) / (1.0 + small)
+
+
 def _array(value: Any) -> np.ndarray:
     return value.data if isinstance(value, Tensor) else np.asarray(value)
 
