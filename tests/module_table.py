@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+import medai_engine as me
 from medai_engine import nn
 
 ROWS: dict[str, Row] = {}
@@ -138,6 +139,62 @@ row("LayerNorm", lambda: nn.LayerNorm((4, 3), dtype=F64), one(2, 5, 4, 3),
     "LayerNorm(normalized_shape=(4, 3), eps=1e-05, elementwise_affine=True)",
     parameters={"weight": (4, 3), "bias": (4, 3)}, torch=lambda t: t.LayerNorm((4, 3)),
     wrong=([np.zeros((2, 4, 5))], r"last axes are \(4, 3\)"))
+
+# ---- recurrent layers -------------------------------------------------------------------------
+
+
+def flat(kind: Any, packed: bool = False) -> Any:
+    """Return a subclass whose modules return output and state as one vector.
+
+    What follows x are lengths, which PyTorch gets as a ``packed`` sequence, or a state.
+    """
+
+    def forward(self: Any, x: Any, *more: Any) -> Any:
+        ragged = bool(more) and "int" in str(more[0].dtype)
+        if ragged and packed:
+            rnn = importlib.import_module("torch").nn.utils.rnn
+            steps = rnn.pack_padded_sequence(x, more[0], batch_first=True, enforce_sorted=False)
+            output, state = kind.forward(self, steps)
+            found = rnn.pad_packed_sequence(output, True, total_length=x.shape[1])[0], state
+        elif ragged:
+            found = kind.forward(self, x, lengths=more[0])
+        else:
+            found = kind.forward(self, x, more if len(more) > 1 else more[0] if more else None)
+        found = found if isinstance(found, tuple) else (found,)
+        rows = [t.reshape(-1) for part in found
+                for t in (part if isinstance(part, tuple) else (part,))]
+        return importlib.import_module("torch").cat(rows) if packed else me.concat(rows)
+
+    return type(kind.__name__, (kind,), {"forward": forward})
+
+
+def histories(r: np.random.Generator) -> list[np.ndarray]:
+    """Return three sequences of 4, 1 and 3 steps."""
+    return [r.standard_normal((3, 4, 2)), np.array([4, 1, 3])]
+
+
+def recurrent(sizes: dict[str, int], rows: int, hidden: int,
+              biases: Sequence[str] = ("bias_ih", "bias_hh")) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the parameters; ``sizes`` gives each suffix its width of input."""
+    return {name + suffix: shape for suffix, width in sizes.items() for name, shape in (
+        ("weight_ih", (rows, width)), ("weight_hh", (rows, hidden)),
+        *((bias, (rows,)) for bias in biases))}
+
+
+row("LSTM", lambda: flat(nn.LSTM)(2, 3, 2, bidirectional=True, dtype=F64), histories,
+    "LSTM(2, 3, num_layers=2, bidirectional=True)",
+    parameters=recurrent({"_l0": 2, "_l0_reverse": 2, "_l1": 6, "_l1_reverse": 6}, 12, 3),
+    torch=lambda t: flat(t.LSTM, packed=True)(2, 3, 2, bidirectional=True, batch_first=True),
+    wrong=([np.zeros((3, 4, 5))], "2 input features, got 5"))
+row("LSTM with one bias", lambda: flat(nn.LSTM)(2, 3, recurrent_bias=False, dtype=F64),
+    one(3, 4, 2), "LSTM(2, 3, recurrent_bias=False)",
+    parameters=recurrent({"_l0": 2}, 12, 3, ["bias_ih"]),
+    why="PyTorch has two or none; see test_biases_add",
+    wrong=([np.zeros((4, 2))], r"sequences \(N, T, D\)"))
+row("LSTMCell", lambda: flat(nn.LSTMCell)(2, 3, dtype=F64),
+    lambda r: [r.standard_normal((4, n)) for n in (2, 3, 3)], "LSTMCell(2, 3)",
+    parameters=recurrent({"": 2}, 12, 3), torch=lambda t: flat(t.LSTMCell, packed=True)(2, 3),
+    wrong=([np.zeros((4, 1, 2))], r"one step \(N, D\)"))
 
 # ---- containers -------------------------------------------------------------------------------
 

@@ -11,10 +11,10 @@ from .linear import __all__ as _linear
 from .losses import *  # noqa: F403
 from .losses import __all__ as _losses
 from .module import Module
-from .recurrent import *  # noqa: F403
-from .recurrent import __all__ as _recurrent
 from .norm import *  # noqa: F403
 from .norm import __all__ as _norm
+from .recurrent import *  # noqa: F403
+from .recurrent import __all__ as _recurrent
 
 __all__ = ["Buffer", "Module", "Parameter", "init",
            *_activations, *_containers, *_linear, *_losses, *_norm, *_recurrent]

@@ -17,9 +17,9 @@ from ..generator import Generator
 from ..ops import random
 from ..tensor import Tensor, mark_written
 
-__all__ = ["calculate_gain", "constant_", "eye_", "kaiming_normal_", "kaiming_uniform_", "normal_",
-           "ones_", "orthogonal_", "trunc_normal_", "uniform_", "xavier_normal_",
-           "xavier_uniform_", "zeros_"]
+__all__ = ["calculate_gain", "chrono_", "constant_", "eye_", "kaiming_normal_",
+           "kaiming_uniform_", "normal_", "ones_", "orthogonal_", "trunc_normal_", "uniform_",
+           "xavier_normal_", "xavier_uniform_", "zeros_"]
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
@@ -165,3 +165,42 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, *, rng: Generator | None = No
     q, r = np.linalg.qr(random.normal(tall, dtype=np.float64, rng=rng).data)
     q *= np.sign(np.diag(r))
     return _write(tensor, gain * (q if rows >= columns else q.T).reshape(tensor.shape))
+
+
+def chrono_(bias: Tensor, max_length: int, gates: str = "ifgo", *,
+            rng: Generator | None = None) -> Tensor:
+    """Fill a bias of gates so that memories last from 1 to max_length - 1 steps.
+
+    The gate that keeps the memory (f of an LSTM, z of a GRU) gets log u, u uniform of
+    [1, max_length - 1); an input gate i gets -log u of the same u; the others 0. With two biases,
+    fill one and set the other to 0.
+
+    Parameters
+    ----------
+    bias : Tensor
+        (gates x H,).
+    max_length : int
+        The longest dependency in steps, at least 3.
+    gates : str
+        "ifgo" for an LSTM, "rzn" for a GRU.
+
+    References
+    ----------
+    Tallec & Ollivier 2018, Can recurrent neural networks warp time?
+    """
+    if gates not in ("ifgo", "rzn"):
+        raise ParameterError(say("chrono_", 'gates "ifgo" or "rzn"', repr(gates),
+                                 "Other layers have no gate that keeps a memory"))
+    if isinstance(max_length, bool) or max_length < 3:
+        raise ParameterError(say("chrono_", "max_length of at least 3 steps", repr(max_length),
+                                 "Pass the longest dependency of the task"))
+    if bias.ndim != 1 or bias.shape[0] % len(gates):
+        raise ShapeError(say("chrono_", f"a bias of {len(gates)} gates", str(bias.shape),
+                             "Pass bias_ih or bias_hh of the layer"))
+    rows = np.zeros((len(gates), bias.shape[0] // len(gates)))
+    spans = random.uniform(rows.shape[1], 1.0, max_length - 1.0, dtype=np.float64, rng=rng).data
+    keep = max(gates.find("f"), gates.find("z"))
+    rows[keep] = np.log(spans)
+    if "i" in gates:
+        rows[gates.index("i")] = -rows[keep]
+    return _write(bias, rows.reshape(-1))
