@@ -59,8 +59,10 @@ def test_a_callback_starts_anew_with_every_fit():
 
 
 def test_monitored_direction():
-    stop = training.EarlyStopping("val_accuracy", patience=2)
-    assert stop.sign == -1 and training.EarlyStopping("val_loss").sign == 1
+    for name, better in (("val_accuracy", max), ("val_loss", min)):
+        stop = training.EarlyStopping(name, patience=100)
+        _, history = fitted([stop], epochs=4)
+        assert stop.best == better(history[name])
     with pytest.raises(ParameterError, match="loss, accuracy, val_loss, val_accuracy"):
         fitted([training.EarlyStopping("val_auc")])
 
@@ -121,6 +123,27 @@ def test_csv_log_and_history(tmp_path):
     assert len(history) == 2 and "2 epochs" in repr(history)
     with pytest.raises(ParameterError, match="val_loss"):
         history["valloss"]
+
+
+def test_the_better_direction_of_a_metric_of_ones_own_is_not_guessed():
+    def youden(y, p):
+        return training.metrics.sensitivity(y, p) + training.metrics.specificity(y, p) - 1
+
+    x, y = points(40)
+    model = net().compile("sgd", "cross_entropy", [youden])
+    with pytest.raises(ParameterError, match="mode='max'"):
+        model.fit(x, y, callbacks=[training.EarlyStopping("youden")], verbose=False)
+    stopping = training.EarlyStopping("youden", mode="max", patience=100)
+    history = model.fit(x, y, epochs=6, callbacks=[stopping], verbose=False)
+    assert stopping.best == max(history["youden"])
+    assert history["youden"][history.best("youden", "max")] == stopping.best
+    with pytest.raises(ParameterError, match="mode='max'"):
+        history.best("youden")
+
+
+def test_the_best_epoch_is_never_one_of_nan():
+    history = training.History([{"loss": v} for v in (float("nan"), 2.0, 1.0, float("nan"))])
+    assert history.best("loss") == 2
 
 
 def test_one_callback_needs_no_list():

@@ -102,13 +102,13 @@ def test_extreme_probabilities_stay_finite():
 
 
 def test_wilson_contains_the_share_and_narrows():
-    low, high = metrics.wilson(0.9, 50)
+    low, high = metrics.wilson_interval(0.9, 50)
     oracle = pytest.importorskip("scipy.stats").binomtest(45, 50).proportion_ci(method="wilson")
     np.testing.assert_allclose([low, high], oracle, rtol=1e-12)
     wide = high - low
-    low, high = metrics.wilson(0.9, 5000)
+    low, high = metrics.wilson_interval(0.9, 5000)
     assert low < 0.9 < high and high - low < wide / 9
-    assert metrics.wilson(1.0, 20)[1] == 1.0 and metrics.wilson(0.0, 20)[0] == 0.0
+    assert metrics.wilson_interval(1.0, 20)[1] == 1.0 and metrics.wilson_interval(0.0, 20)[0] == 0.0
 
 
 def test_auc_interval_covers():

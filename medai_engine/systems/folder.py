@@ -74,7 +74,7 @@ def auc_interval(y: np.ndarray, p: np.ndarray) -> tuple[float, float]:
     auc = float(above.mean())
     fewer = min(len(sick), len(healthy))
     if fewer < 2 or not 0 < auc < 1:  # no variance to be had: as a share of the smaller group
-        return metrics.wilson(auc, fewer)
+        return metrics.wilson_interval(auc, fewer)
     deviation = math.sqrt(above.var(ddof=1) / len(sick) + below.var(ddof=1) / len(healthy))
     middle, half = math.log(auc / (1 - auc)), 1.959963984540054 * deviation / (auc * (1 - auc))
     return 1 / (1 + math.exp(half - middle)), 1 / (1 + math.exp(-half - middle))
@@ -86,14 +86,14 @@ def scores(y: np.ndarray, p: np.ndarray) -> dict[str, Any]:
     found: dict[str, Any] = {"patients": len(y), "positive": tp + fn,
                              "confusion": {"tn": tn, "fp": fp, "fn": fn, "tp": tp},
                              "accuracy": metrics.accuracy(y, p)}
-    interval = {"accuracy": metrics.wilson(found["accuracy"], len(y))}
+    interval = {"accuracy": metrics.wilson_interval(found["accuracy"], len(y))}
     if 0 < tp + fn < len(y):
         found["auc"] = metrics.roc_auc(y, p)
         interval["auc"] = auc_interval(y, p)
     for name, part, rest in (("sensitivity", tp, fn), ("specificity", tn, fp)):
         if part + rest:
             found[name] = part / (part + rest)
-            interval[name] = metrics.wilson(found[name], part + rest)
+            interval[name] = metrics.wilson_interval(found[name], part + rest)
     return {**found, "brier": metrics.brier(y, p), "log_loss": metrics.log_loss(y, p),
             "interval_95": {name: list(ends) for name, ends in interval.items()}}
 

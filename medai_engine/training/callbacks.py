@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import GraphError, ParameterError, say
-from .history import rises
+from .history import higher_is_better
 
 if TYPE_CHECKING:
     from .run import Run
@@ -79,7 +79,7 @@ class Monitor(Callback):
     monitor : str
         A name of the epoch's values, such as ``"val_loss"``.
     mode : {"auto", "min", "max"}
-        Which direction is better; "auto" knows the metrics by name.
+        Which direction is better; "auto" knows the metrics of ``training.metrics``.
     min_delta : float
         How much better counts.
     """
@@ -89,7 +89,8 @@ class Monitor(Callback):
             raise ParameterError(say(type(self).__name__, "mode 'auto', 'min' or 'max'",
                                      repr(mode), "Use mode='auto'"))
         self.monitor = monitor
-        self.sign = -1.0 if mode == "max" or (mode == "auto" and rises(monitor)) else 1.0
+        self.mode = mode
+        self.sign = 1.0  # -1 where more is better
         self.min_delta = min_delta
         self.best: float | None = None
         self.waited = 0
@@ -104,6 +105,7 @@ class Monitor(Callback):
                 repr(self.monitor),
                 "Pass validation_data= or validation_split= to fit" if
                 self.monitor.startswith("val_") else "Add it to the metrics of compile"))
+        self.sign = -1.0 if higher_is_better(self.monitor, self.mode) else 1.0
 
     def improved(self, run: Run) -> bool:
         """Look at the epoch's value; tell whether it is the best so far, count the wait if not."""
@@ -134,7 +136,7 @@ class EarlyStopping(Monitor):
     monitor, mode, min_delta
         See ``Monitor``.
     patience : int
-        Epochs without improvement that are endured.
+        Epochs without improvement that are waited for.
     restore_best : bool
         Whether the model ends with the weights of its best epoch.
     """
@@ -187,7 +189,7 @@ class ReduceOnPlateau(Monitor):
     factor : float
         By how much, below 1.
     patience : int
-        Epochs without improvement that are endured.
+        Epochs without improvement that are waited for.
     min_lr : float
         The learning rate goes no lower.
     """

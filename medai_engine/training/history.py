@@ -11,15 +11,27 @@ from typing import Any
 from ..errors import ParameterError, say
 from ..io.files import write_atomically
 
-__all__ = ["History", "rises"]
+__all__ = ["History", "higher_is_better"]
 
-RISING = frozenset({"accuracy", "auc", "roc_auc", "sensitivity", "specificity", "recall",
+HIGHER = frozenset({"accuracy", "auc", "roc_auc", "sensitivity", "specificity", "recall",
                     "precision", "f1", "r2"})
+LOWER = frozenset({"loss", "log_loss", "brier", "mse", "mae", "mean_squared_error",
+                   "mean_absolute_error"})
 
 
-def rises(name: str) -> bool:
-    """Tell whether more of a measured value is better (accuracy), not less (loss)."""
-    return name.removeprefix("val_") in RISING
+def higher_is_better(name: str, mode: str = "auto") -> bool:
+    """Tell whether more of a measured value is better (accuracy), not less (loss).
+
+    Raises
+    ------
+    ParameterError
+        For a value that is not known by name, where ``mode`` does not say it.
+    """
+    plain = name.removeprefix("val_")
+    if mode == "auto" and plain not in HIGHER | LOWER:
+        raise ParameterError(say(name, "a value whose better direction is known", "one of your own",
+                                 "Say it: mode='max' or mode='min'"))
+    return mode == "max" or (mode == "auto" and plain in HIGHER)
 
 
 class History:
@@ -52,10 +64,14 @@ class History:
         last = ", ".join(f"{k} {v:.4g}" for k, v in self.rows[-1].items()) if self.rows else ""
         return f"<History of {len(self)} epochs{': ' * bool(last)}{last}>"
 
-    def best(self, name: str = "val_loss") -> int:
-        """Return the number (from 0) of the epoch with the best value."""
+    def best(self, name: str = "val_loss", mode: str = "auto") -> int:
+        """Return the number (from 0) of the epoch with the best value; NaN never is.
+
+        ``mode`` is "min" or "max" for a metric of one's own.
+        """
         values = self[name]
-        return values.index(max(values) if rises(name) else min(values))
+        sign = -1.0 if higher_is_better(name, mode) else 1.0
+        return min(range(len(values)), key=lambda i: (values[i] != values[i], sign * values[i]))
 
     def to_csv(self, path: str | Path) -> None:
         """Write the rows as CSV, numbers exactly."""

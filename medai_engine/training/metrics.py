@@ -18,7 +18,7 @@ from ..tensor import Tensor
 
 __all__ = ["METRICS", "accuracy", "brier", "confusion_matrix", "f1", "log_loss", "metric",
            "mean_absolute_error", "mean_squared_error", "precision", "r2", "recall", "roc_auc",
-           "roc_curve", "sensitivity", "specificity", "wilson"]
+           "roc_curve", "sensitivity", "specificity", "wilson_interval"]
 
 
 def sigmoid(z: np.ndarray) -> np.ndarray:
@@ -126,13 +126,13 @@ def accuracy(y: Any, p: Any, *, sample_weight: Any = None) -> float:
 
 
 def sensitivity(y: Any, p: Any, *, sample_weight: Any = None) -> float:
-    """Return TP / (TP + FN): the share of the sick that are found."""
+    """Return TP / (TP + FN), the true positive rate: the share of the sick that are found."""
     _, _, fn, tp = _four("sensitivity", y, p, sample_weight)
     return _ratio("sensitivity", tp, fn, "sample of class 1")
 
 
 def specificity(y: Any, p: Any, *, sample_weight: Any = None) -> float:
-    """Return TN / (TN + FP): the share of the healthy that are left in peace."""
+    """Return TN / (TN + FP), the true negative rate: the share of the healthy that are cleared."""
     tn, fp, _, _ = _four("specificity", y, p, sample_weight)
     return _ratio("specificity", tn, fp, "sample of class 0")
 
@@ -161,13 +161,13 @@ def roc_curve(y: Any, p: Any, *, sample_weight: Any = None
     falling = np.argsort(-score, kind="stable")
     y, score, weight = y[falling], score[falling], weight[falling]
     last = np.append(np.flatnonzero(np.diff(score)), len(y) - 1)  # of each run of equal scores
-    hits = np.append(0.0, np.cumsum(weight * y)[last])
-    alarms = np.append(0.0, np.cumsum(weight * (1 - y))[last])
-    for name, total in (("1", hits[-1]), ("0", alarms[-1])):
+    tp = np.append(0.0, np.cumsum(weight * y)[last])
+    fp = np.append(0.0, np.cumsum(weight * (1 - y))[last])
+    for name, total in (("1", tp[-1]), ("0", fp[-1])):
         if total <= 0:
             raise DataError(say("roc_curve", "samples of both classes", f"none of class {name}",
                                 "Score more samples at once"))
-    return alarms / alarms[-1], hits / hits[-1], np.append(np.inf, score[last])
+    return fp / fp[-1], tp / tp[-1], np.append(np.inf, score[last])
 
 
 def roc_auc(y: Any, p: Any, *, sample_weight: Any = None) -> float:
@@ -180,8 +180,8 @@ def roc_auc(y: Any, p: Any, *, sample_weight: Any = None) -> float:
     if p.ndim == 2 and p.shape[1] > 2:
         return float(np.mean([roc_auc(y == k, p[:, k], sample_weight=sample_weight)
                               for k in range(p.shape[1])]))
-    alarms, hits, _ = roc_curve(y, p, sample_weight=sample_weight)
-    return float(np.trapezoid(hits, alarms))
+    fpr, tpr, _ = roc_curve(y, p, sample_weight=sample_weight)
+    return float(np.trapezoid(tpr, fpr))
 
 
 def log_loss(y: Any, p: Any, *, sample_weight: Any = None) -> float:
@@ -201,7 +201,7 @@ def brier(y: Any, p: Any, *, sample_weight: Any = None) -> float:
     return float((weight * (_positive("brier", p) - y) ** 2).sum() / weight.sum())
 
 
-def wilson(share: float, n: int) -> tuple[float, float]:
+def wilson_interval(share: float, n: int) -> tuple[float, float]:
     """Return the 95 % confidence interval of a share of n.
 
     References

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..errors import extra
 from ..io.files import write_atomically
-from .history import rises
-from .metrics import roc_auc, roc_curve, wilson
+from .history import HIGHER
+from .metrics import roc_auc, roc_curve, wilson_interval
 
 if TYPE_CHECKING:
     from .history import History
@@ -57,7 +57,7 @@ def plot_history(history: History, path: str | Path, title: str = "",
                                "(least validation loss)", fontsize=9, color="#555555")
         axis.set(xlabel="epoch", ylabel=labels.get(name, name.replace("_", " ")))
         axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.legend(loc="lower right" if rises(name) else "upper right")
+        axis.legend(loc="lower right" if name in HIGHER else "upper right")
     _write(figure, path)
 
 
@@ -84,9 +84,9 @@ def plot_predictions(y: Any, p: Any, path: str | Path, names: tuple[str, str] = 
     """
     y, p = np.asarray(y), np.asarray(p, np.float64)
     figure, (roc, calibration, risks) = _figure(1, 3, title)
-    alarms, hits, _ = roc_curve(y, p)
+    fpr, tpr, _ = roc_curve(y, p)
     roc.plot([0, 1], [0, 1], color=QUIET, linestyle=":", label="chance")
-    roc.plot(alarms, hits, color=TRAIN, drawstyle="steps-post" if len(set(p)) == len(p) else None,
+    roc.plot(fpr, tpr, color=TRAIN, drawstyle="steps-post" if len(set(p)) == len(p) else None,
              label=f"model, AUC {roc_auc(y, p):.3f}", clip_on=False)
     roc.set(xlabel="1 - specificity", ylabel="sensitivity", title="ROC curve", aspect="equal",
             xlim=(0, 1), ylim=(0, 1))
@@ -96,7 +96,7 @@ def plot_predictions(y: Any, p: Any, path: str | Path, names: tuple[str, str] = 
     bins = np.minimum((p * 5).astype(int), 4)
     full = [bins == b for b in range(5) if (bins == b).any()]
     mean, share = (np.array([a[b].mean() for b in full]) for a in (p, y))
-    ends = np.array([wilson(s, int(b.sum())) for s, b in zip(share, full, strict=True)]).T
+    ends = np.array([wilson_interval(s, int(b.sum())) for s, b in zip(share, full, strict=True)]).T
     calibration.errorbar(mean, share, np.abs(ends - share), fmt="o", color=TRAIN, capsize=3,
                          clip_on=False, label="patients by risk in steps of 0.2, 95 % interval")
     for b, at in zip(full, mean, strict=True):
