@@ -196,6 +196,41 @@ row("LSTMCell", lambda: flat(nn.LSTMCell)(2, 3, dtype=F64),
     parameters=recurrent({"": 2}, 12, 3), torch=lambda t: flat(t.LSTMCell, packed=True)(2, 3),
     wrong=([np.zeros((4, 1, 2))], r"one step \(N, D\)"))
 
+# ---- convolutions -----------------------------------------------------------------------------
+
+_four = {"kernel_size": (2, 3), "stride": 2, "padding": (1, 2), "groups": 2}
+_text = "kernel_size=(2, 3), stride=(2, 2), padding=(1, 2)"
+_channels = r"4 input channels.*got 3"
+row("Conv1d", lambda: nn.Conv1d(4, 6, 3, padding="same", dtype=F64), one(2, 7, 4),
+    "Conv1d(4, 6, kernel_size=(3,), stride=(1,), padding='same')",
+    parameters={"weight": (6, 3, 4), "bias": (6,)}, first=True,
+    torch=lambda t: t.Conv1d(4, 6, 3, padding="same"), wrong=([np.zeros((2, 7, 3))], _channels))
+row("Conv2d", lambda: nn.Conv2d(4, 6, **_four, dilation=(1, 2), dtype=F64), one(2, 4, 5, 4),
+    f"Conv2d(4, 6, {_text}, dilation=(1, 2), groups=2)", first=True,
+    parameters={"weight": (6, 2, 3, 2), "bias": (6,)},
+    torch=lambda t: t.Conv2d(4, 6, **_four, dilation=(1, 2)),
+    wrong=([np.zeros((2, 4, 5, 3))], "2 groups divide, got 3 and 6"))
+row("Conv3d", lambda: nn.Conv3d(4, 2, 2, bias=False, dtype=F64), one(1, 3, 2, 4, 4),
+    "Conv3d(4, 2, kernel_size=(2, 2, 2), stride=(1, 1, 1), bias=False)", first=True,
+    parameters={"weight": (2, 2, 2, 2, 4)}, torch=lambda t: t.Conv3d(4, 2, 2, bias=False),
+    wrong=([np.zeros((2, 4, 5, 4))], r"5 axes \(N, D, H, W, C\).*Use conv2d"))
+row("ConvTranspose1d", lambda: nn.ConvTranspose1d(4, 3, 3, stride=2, dtype=F64), one(2, 3, 4),
+    "ConvTranspose1d(4, 3, kernel_size=(3,), stride=(2,))", first=True,
+    parameters={"weight": (4, 3, 3), "bias": (3,)},
+    torch=lambda t: t.ConvTranspose1d(4, 3, 3, stride=2),
+    wrong=([np.zeros((2, 7, 3))], _channels))
+row("ConvTranspose2d", lambda: nn.ConvTranspose2d(4, 6, **_four, output_padding=1, dtype=F64),
+    one(2, 4, 5, 4), f"ConvTranspose2d(4, 6, {_text}, output_padding=(1, 1), groups=2)", first=True,
+    parameters={"weight": (4, 2, 3, 3), "bias": (6,)},
+    torch=lambda t: t.ConvTranspose2d(4, 6, **_four, output_padding=1),
+    wrong=([np.zeros((2, 4, 5, 3))], _channels))
+row("ConvTranspose3d", lambda: nn.ConvTranspose3d(4, 2, 2, output_padding=1, dilation=2, dtype=F64),
+    one(1, 2, 1, 2, 4), "ConvTranspose3d(4, 2, kernel_size=(2, 2, 2), stride=(1, 1, 1), "
+    "output_padding=(1, 1, 1), dilation=(2, 2, 2))", first=True,
+    parameters={"weight": (4, 2, 2, 2, 2), "bias": (2,)},
+    torch=lambda t: t.ConvTranspose3d(4, 2, 2, output_padding=1, dilation=2),
+    wrong=([np.zeros((2, 4, 4))], "5 axes, channels last"))
+
 # ---- containers -------------------------------------------------------------------------------
 
 row("Sequential", lambda: nn.Sequential(nn.Linear(3, 4, dtype=F64), nn.Tanh(),

@@ -141,9 +141,14 @@ def test_pytorch(name):
     module, inputs = made(name)
     theirs = row.torch(torch.nn).double()
     names = dict(theirs.named_parameters())
-    assert {n: tuple(p.shape) for n, p in names.items()} == row.parameters
-    theirs.load_state_dict({n: tensor(t.data) for n, t in module.state_dict().items()
-                            if n in theirs.state_dict()})
+
+    def moved(x: Any, source: int, target: int) -> Any:
+        """Move the channels of a convolution's weight."""
+        return x.movedim(source, target) if row.first and x.ndim > 2 else x
+
+    assert {n: tuple(moved(p, 1, -1).shape) for n, p in names.items()} == row.parameters
+    theirs.load_state_dict({n: moved(tensor(t.data), -1, 1)
+                            for n, t in module.state_dict().items() if n in theirs.state_dict()})
     others = [tensor(x.data).requires_grad_(x.requires_grad) for x in inputs]
     y = module(*inputs)
     z = theirs(*[x.movedim(-1, 1) for x in others] if row.first else others)
@@ -158,7 +163,8 @@ def test_pytorch(name):
              *((p, names[n]) for n, p in module.named_parameters())]
     for ours, other in pairs:
         if ours.requires_grad:
-            np.testing.assert_allclose(ours.grad.data, other.grad.numpy(), rtol=rtol, atol=1e-14)
+            grad = moved(other.grad, 1, -1) if isinstance(ours, nn.Parameter) else other.grad
+            np.testing.assert_allclose(ours.grad.data, grad.numpy(), rtol=rtol, atol=1e-14)
     EXECUTED[name] += 1
 
 

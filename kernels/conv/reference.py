@@ -13,18 +13,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
+from typing import Any
 
 import numpy as np
 
 __all__ = ["conv", "conv_grad_input", "conv_grad_weight"]
 
 Triple = tuple[int, int, int]
+Index = tuple[Any, ...]
+
+EVERY = slice(None)
 
 
 def positions(x_sizes: tuple[int, ...], out_sizes: tuple[int, ...], kernel: tuple[int, ...],
               stride: Triple, padding: Triple, dilation: Triple) -> Iterator[
-                  tuple[tuple[int, ...], tuple[slice, ...], tuple[slice, ...]]]:
-    """Yield each kernel position with the entries of x and of out that it joins."""
+                  tuple[Index, Index, Index]]:
+    """Yield each kernel position as indices of weight (G, F / G, ...), x and out."""
     for k in product(*map(range, kernel)):
         of_x, of_out = [], []
         for axis in range(3):
@@ -35,7 +39,12 @@ def positions(x_sizes: tuple[int, ...], out_sizes: tuple[int, ...], kernel: tupl
             of_x.append(slice(start, start + max(0, count) * stride[axis], stride[axis]))
             of_out.append(slice(first, first + max(0, count)))
         if all(s.stop > s.start for s in of_out):
-            yield k, tuple(of_x), tuple(of_out)
+            yield (EVERY, EVERY, *k), (EVERY, *of_x), (EVERY, *of_out)
+
+
+def contract(subscripts: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the products summed; plain, as y is: more additions count to the contraction."""
+    return np.asarray(np.einsum(subscripts, a, b))
 
 
 def grouped(a: np.ndarray, groups: int) -> np.ndarray:
@@ -46,12 +55,11 @@ def grouped(a: np.ndarray, groups: int) -> np.ndarray:
 def conv(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, out: np.ndarray,
          stride: Triple, padding: Triple, dilation: Triple, groups: int) -> None:
     w = weight.reshape(groups, -1, *weight.shape[1:])  # (G, F / G, KD, KH, KW, C / G)
-    xs, y = grouped(x, groups), grouped(out, groups)
+    xs, y = grouped(x, groups), np.asarray(grouped(out, groups))
     out[...] = 0
     for k, i, o in positions(x.shape[1:4], out.shape[1:4], weight.shape[1:4],
                              stride, padding, dilation):
-        y[(slice(None), *o)] += np.einsum("ndhwgc,gfc->ndhwgf", xs[(slice(None), *i)],
-                                          w[(slice(None), slice(None), *k)])
+        y[o] += contract("ndhwgc,gfc->ndhwgf", xs[i], w[k])
     if bias is not None:
         out += bias
 
@@ -59,12 +67,11 @@ def conv(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, out: np.nda
 def conv_grad_input(g: np.ndarray, weight: np.ndarray, out: np.ndarray, stride: Triple,
                     padding: Triple, dilation: Triple, groups: int) -> None:
     w = weight.reshape(groups, -1, *weight.shape[1:])
-    gs, y = grouped(g, groups), grouped(out, groups)
+    gs, y = grouped(g, groups), np.asarray(grouped(out, groups))
     out[...] = 0
     for k, i, o in positions(out.shape[1:4], g.shape[1:4], weight.shape[1:4],
                              stride, padding, dilation):
-        y[(slice(None), *i)] += np.einsum("ndhwgf,gfc->ndhwgc", gs[(slice(None), *o)],
-                                          w[(slice(None), slice(None), *k)])
+        y[i] += contract("ndhwgf,gfc->ndhwgc", gs[o], w[k])
 
 
 def conv_grad_weight(x: np.ndarray, g: np.ndarray, out: np.ndarray, stride: Triple,
@@ -74,5 +81,4 @@ def conv_grad_weight(x: np.ndarray, g: np.ndarray, out: np.ndarray, stride: Trip
     out[...] = 0
     for k, i, o in positions(x.shape[1:4], g.shape[1:4], out.shape[1:4],
                              stride, padding, dilation):
-        y[(slice(None), slice(None), *k)] = np.einsum(
-            "ndhwgc,ndhwgf->gfc", xs[(slice(None), *i)], gs[(slice(None), *o)])
+        y[k] = contract("ndhwgc,ndhwgf->gfc", xs[i], gs[o])

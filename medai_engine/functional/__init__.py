@@ -4,6 +4,8 @@ from .activations import *  # noqa: F403
 from .activations import __all__ as _activations
 from .classification import *  # noqa: F403
 from .classification import __all__ as _classification
+from .conv import *  # noqa: F403
+from .conv import __all__ as _conv
 from .layers import *  # noqa: F403
 from .layers import __all__ as _layers
 from .norm import *  # noqa: F403
@@ -13,4 +15,4 @@ from .recurrent import __all__ as _recurrent
 from .regression import *  # noqa: F403
 from .regression import __all__ as _regression
 
-__all__ = [*_activations, *_classification, *_layers, *_norm, *_recurrent, *_regression]
+__all__ = [*_activations, *_classification, *_conv, *_layers, *_norm, *_recurrent, *_regression]

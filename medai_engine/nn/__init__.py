@@ -6,6 +6,8 @@ from .activations import *  # noqa: F403
 from .activations import __all__ as _activations
 from .containers import *  # noqa: F403
 from .containers import __all__ as _containers
+from .conv import *  # noqa: F403
+from .conv import __all__ as _conv
 from .linear import *  # noqa: F403
 from .linear import __all__ as _linear
 from .losses import *  # noqa: F403
@@ -17,4 +19,4 @@ from .recurrent import *  # noqa: F403
 from .recurrent import __all__ as _recurrent
 
 __all__ = ["Buffer", "Module", "Parameter", "init",
-           *_activations, *_containers, *_linear, *_losses, *_norm, *_recurrent]
+           *_activations, *_containers, *_conv, *_linear, *_losses, *_norm, *_recurrent]

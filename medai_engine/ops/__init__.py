@@ -3,6 +3,7 @@
 from . import (  # noqa: F401
     arrange,
     contraction,
+    conv,
     creation,
     decompositions,
     dropout,
