@@ -6,7 +6,7 @@ neither on threads nor on what was drawn in another order. A generator only hand
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import Any
 
 from .errors import ParameterError, say
@@ -27,7 +27,7 @@ class Generator:
 
     def __init__(self, seed: int | None = None):
         if seed is None:
-            seed = secrets.randbits(63)
+            seed = int.from_bytes(os.urandom(8), "little")
         if isinstance(seed, bool) or not hasattr(seed, "__index__"):
             raise ParameterError(say("Generator", "an integer seed", repr(seed), "Pass seed=0"))
         self.seed = int(seed) & 0xFFFFFFFFFFFFFFFF
