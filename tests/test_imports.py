@@ -95,12 +95,12 @@ def test_rule_sees_every_way_of_importing(tmp_path, monkeypatch):
 
 
 def test_importing_costs_at_most_100_ms_beyond_numpy():
-    code = ("import time, numpy; start = time.perf_counter(); import medai_engine; "
-            "print(time.perf_counter() - start)")
+    code = ("import time, numpy; start = time.process_time(); import medai_engine; "
+            "print(time.process_time() - start)")  # of the processor: others may be busy
     env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     least = min(float(subprocess.run([sys.executable, "-c", code], env=env, check=True, text=True,
                                      capture_output=True, cwd=PACKAGE.parent).stdout)
-                for _ in range(5))  # the first one writes bytecode, others may be disturbed
+                for _ in range(5))  # the first one writes bytecode
     assert least < 0.1
 
 
