@@ -207,6 +207,7 @@ def run_predict(options: argparse.Namespace) -> int:
     risk = load_risk(options.folder)
     table = read_csv(options.data)
     p = risk.risk(table)
+    rows, y = risk.outcomes(table)
     carried = [n for n in table.names if n not in risk.columns.names and n != risk.target]
     if carried:
         print(f"note: columns that training did not have are copied, not used: "
@@ -221,8 +222,8 @@ def run_predict(options: argparse.Namespace) -> int:
         write_atomically(options.out, text.encode())
         print(f"written: {len(p)} risks of {risk.target} = {risk.classes[1]} "
               f"in {Path(options.out)}")
-    if risk.target in table.names:
-        known = scores(risk.outcomes(table), p)
+    if len(rows):
+        known = scores(y, p[rows])
         print(f"known outcomes: {report(known, risk.target, risk.classes[1])}", file=sys.stderr)
     return 0
 

@@ -263,6 +263,27 @@ def test_predict_scores_known_outcomes(runs, tmp_path, capsys):
     assert [row["line"] for row in again[:2]] == ["2", "3"]
 
 
+def test_predict_scores_those_whose_outcome_is_known(runs, tmp_path, capsys):
+    folder = str(runs["logistic"])
+    header, *lines = (runs["logistic"] / "held_out.csv").read_text().splitlines()
+    path = tmp_path / "new.csv"
+
+    def predict(outcomes):
+        rows = [line.rpartition(",")[0] for line in lines[:len(outcomes)]]
+        path.write_text("\n".join([header, *map(",".join, zip(rows, outcomes, strict=True))]))
+        code = main(["predict", folder, "--data", str(path)])
+        return code, *capsys.readouterr()
+
+    code, out, err = predict(["", "", ""])  # new patients: nobody knows yet
+    assert code == 0 and len(out.splitlines()) == 4 and "known" not in err
+    code, out, err = predict(["malignant", "", "benign"])
+    assert code == 0 and len(out.splitlines()) == 4
+    assert "known outcomes: 2 patients, 1 with diagnosis = malignant" in err
+    code, out, err = predict(["malignant", "Benign", ""])  # nothing printed, nothing scored wrong
+    assert code == 2 and not out
+    assert "line 3, column 'diagnosis': expected 'benign', 'malignant' or nothing" in err
+
+
 def test_predict_needs_columns_by_name_and_copies_others(runs, tmp_path, capsys):
     folder = runs["logistic"]
     table = rows(folder / "held_out.csv")[:3]

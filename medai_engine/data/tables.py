@@ -74,6 +74,10 @@ class Table:
         """Say where a cell is, for messages."""
         return f"{self.source}, {self.place} {self.lines[row]}, column {name!r}"
 
+    def known(self, name: str) -> np.ndarray:
+        """Return the numbers of the rows that have an entry in a column."""
+        return np.flatnonzero(~_missing(self[name]))
+
     def text(self, name: str) -> np.ndarray:
         """Return a column as text, refusing missing entries."""
         column = self[name]

@@ -153,10 +153,26 @@ class Risk:
         """Return the probability of the positive outcome for each row, float64."""
         return probability(self.model, self.columns.matrix(table))
 
-    def outcomes(self, table: Table) -> np.ndarray:
-        """Return the known outcomes of a table, 1 where positive."""
-        text = table.text(self.target)
-        return (text == self.classes[1]).astype(np.int64)
+    def outcomes(self, table: Table) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of a table whose outcome is known, and these outcomes, 1 where positive.
+
+        Raises
+        ------
+        DataError
+            For an outcome that training did not have.
+        """
+        if self.target not in table.names:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        rows = table.known(self.target)
+        rest, positive = self.classes
+        text = table.take(rows).text(self.target)
+        strange = ~np.isin(text, self.classes)
+        if strange.any() and rest != f"not {positive}":
+            row = int(strange.argmax())
+            raise DataError(say(table.cell(int(rows[row]), self.target),
+                                f"{rest!r}, {positive!r} or nothing", repr(str(text[row])),
+                                "Correct the entry"))
+        return rows, (text == positive).astype(np.int64)
 
 
 def probability(model: nn.Module, x: np.ndarray) -> np.ndarray:
