@@ -1,10 +1,22 @@
 """What one op costs beyond its arithmetic, and the small training step."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 import medai_engine as me
 from benchmarks.models import MODELS
 from benchmarks.worker import medai
+
+
+@pytest.mark.parametrize("module", ["numpy", "medai_engine"])
+def test_import(benchmark, module):
+    # with bytecode, as after an installation
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    benchmark(subprocess.run, [sys.executable, "-c", f"import {module}"], check=True,
+              env=environment)
 
 
 @pytest.mark.parametrize("grad", [False, True])
