@@ -68,7 +68,8 @@ def doctor() -> str:
         f"{platform.system()} {platform.machine()}",
         f"processor    {processor()}",
         f"backends     {', '.join(backends)}; running: {MODE.get().backend}",
-        *(f"extra        {name}: {'installed' if find_spec(module) else 'not installed'} ({what})"
+        *(f"extra        {name}: " + (f"installed ({what})" if find_spec(module) else
+                                      f'not installed ({what}): pip install "medai-engine[{name}]"')
           for name, (module, what) in EXTRAS.items()),
         *ceilings(),
         "kernels",

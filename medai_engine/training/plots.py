@@ -11,7 +11,6 @@ import numpy as np
 
 from ..errors import extra
 from ..io.files import write_atomically
-from .history import HIGHER
 from .metrics import roc_auc, roc_curve, wilson_interval
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def plot_history(history: History, path: str | Path, title: str = "",
                                "(least validation loss)", fontsize=9, color="#555555")
         axis.set(xlabel="epoch", ylabel=labels.get(name, name.replace("_", " ")))
         axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.legend(loc="lower right" if name in HIGHER else "upper right")
+        axis.legend(loc="best")
     _write(figure, path)
 
 
@@ -98,7 +97,7 @@ def plot_predictions(y: Any, p: Any, path: str | Path, names: tuple[str, str] = 
     mean, share = (np.array([a[b].mean() for b in full]) for a in (p, y))
     ends = np.array([wilson_interval(s, int(b.sum())) for s, b in zip(share, full, strict=True)]).T
     calibration.errorbar(mean, share, np.abs(ends - share), fmt="o", color=TRAIN, capsize=3,
-                         clip_on=False, label="patients by risk in steps of 0.2, 95 % interval")
+                         clip_on=False, label="steps of 0.2, 95 % interval")
     for b, at in zip(full, mean, strict=True):
         calibration.annotate(f"n={b.sum()}", (at, 1.02), ha="center", fontsize=8, color="#555555",
                              annotation_clip=False)
@@ -113,7 +112,9 @@ def plot_predictions(y: Any, p: Any, path: str | Path, names: tuple[str, str] = 
     risks.axvline(0.5, color=QUIET, linestyle=":", label="decision at 0.5")
     risks.set(xlabel=f"predicted risk of {names[1]}", ylabel="patients", title="risk by outcome",
               xlim=(0, 1))
-    risks.legend(loc="upper center")
+    risks.yaxis.get_major_locator().set_params(integer=True)
+    risks.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False,
+                 columnspacing=1.0, handlelength=1.2)
     _write(figure, path)
 
 
