@@ -76,6 +76,19 @@ def test_commands_of_the_readme_are_understood():
         assert (Path(__file__).parents[1] / f"{name}.py").is_file()
 
 
+def test_picture_of_the_house_shows_what_is_there():
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    picture = text.partition("## The house")[2].partition("**How a step flows.**")[0]
+    package = Path(me.__file__).parent
+    rooms = {p.name for p in package.iterdir() if (p / "__init__.py").is_file()} - {"testing"}
+    assert not [name for name in rooms | set(me.kernels.FAMILIES)
+                if not re.search(rf"\b{name}\b", picture)]
+    files = re.findall(r"`?([\w/]+\.py)\b", picture)
+    assert files and not [name for name in files if name not in ("reference.py", "loops.py")
+                          and not (package / name).is_file()
+                          and not (package.parent / name).is_file()]
+
+
 def documented(text: str) -> list[str]:
     """Return the names in the Parameters section of a numpydoc docstring."""
     found = re.search(r"\n *Parameters\n *-+\n(.*?)(\n *\n *[A-Z]\w+\n *-+\n|\Z)", text, re.DOTALL)
