@@ -77,7 +77,7 @@ def torch(model: Model, threads: int, compiled: bool = False) -> Callable[[], An
         loss = forward_loss(x, target)
         loss.backward()
         optimizer.step()
-        return loss
+        return loss.detach()
 
     return step
 
