@@ -3,7 +3,7 @@
 
 struct conv_kernels {
     void *tile, *depth, *pack, *pack_transposed;
-    Py_ssize_t mr, nr, depth_mr; /* rows and columns of the largest tile; pixels of depthwise */
+    Py_ssize_t mr, nr; /* rows and columns of the largest tile */
 };
 #define MEDAI_TABLE conv_kernels
 #define MEDAI_TEXT "conv.inc"

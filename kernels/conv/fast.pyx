@@ -40,7 +40,7 @@ cdef extern from "conv.h":
         void *depth
         void *pack
         void *pack_transposed
-        Py_ssize_t mr, nr, depth_mr
+        Py_ssize_t mr, nr
     const conv_kernels *const conv_kernels_table[3][2]
 
 ctypedef void (*tile_fn)(
@@ -221,12 +221,12 @@ cdef void conv_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
     cdef const Run *d = p.axis[0].runs + rest % p.axis[0].pieces
     rest //= p.axis[0].pieces
     cdef Py_ssize_t image = rest % p.N, part = rest // p.N, size = p.size
-    cdef Py_ssize_t piece, block, count, group, j, n, outer, rows, inner, tiles, tile, start
-    cdef Py_ssize_t l_outer, l_inner, c_outer, c_inner, columns
+    cdef Py_ssize_t first = cut(p.groups * p.blocks, p.parts, part)
+    cdef Py_ssize_t last = cut(p.groups * p.blocks, p.parts, part + 1)
+    cdef Py_ssize_t piece, together, outer_block, block, count, group, j, outer, rows, inner, tiles
+    cdef Py_ssize_t tile, start, l_outer, l_inner, c_outer, c_inner, columns
     cdef const Run *w
     cdef const char *l
-    cdef const char *weight
-    cdef const char *bias
     cdef char *c
     for piece in range(cut(p.axis[2].pieces, p.w_chunks, w_chunk),
                        cut(p.axis[2].pieces, p.w_chunks, w_chunk + 1)):
@@ -240,24 +240,28 @@ cdef void conv_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
             l_outer, l_inner = l_inner, l_outer
             c_outer, c_inner = c_inner, c_outer
         tiles = ceil_div(columns, p.mr)
-        for block in range(cut(p.groups * p.blocks, p.parts, part),
-                           cut(p.groups * p.blocks, p.parts, part + 1)):
-            group, j = block // p.blocks, block % p.blocks * p.nr
-            n = min(p.nr, p.fg - j)
-            weight = p.packed + block * p.T * p.cg * p.nr * size
-            bias = p.bias + (group * p.fg + j) * size if p.bias else NULL
-            l = p.x + ((((image * p.axis[0].source + d.source) * p.axis[1].source + h.source)
-                        * p.axis[2].source + w.source) * p.ci
-                       + (j if p.depthwise else group * p.cg)) * size
-            c = p.out + ((((image * p.axis[0].out + d.first) * p.axis[1].out + h.first)
-                          * p.axis[2].out + w.first) * p.co + group * p.fg + j) * size
+        l = p.x + (((image * p.axis[0].source + d.source) * p.axis[1].source + h.source)
+                   * p.axis[2].source + w.source) * p.ci * size
+        c = p.out + (((image * p.axis[0].out + d.first) * p.axis[1].out + h.first)
+                     * p.axis[2].out + w.first) * p.co * size
+        # of depthwise, all channels of some pixels, which follow each other; else all pixels of
+        # some channels, whose weights stay in L1 and L2
+        together = last - first if p.depthwise else 1
+        for outer_block in range((last - first) // together):
             for outer in range(rows):
                 for tile in range(tiles):
                     start = cut(columns, tiles, tile)
                     inner = cut(columns, tiles, tile + 1) - start
-                    pixels(p, taps, count, weight, n, bias, inner,
-                           l + (outer * l_outer + start * l_inner) * size, l_inner,
-                           c + (outer * c_outer + start * c_inner) * size, c_inner)
+                    for block in range(first + outer_block * together,
+                                       first + (outer_block + 1) * together):
+                        group, j = block // p.blocks, block % p.blocks * p.nr
+                        pixels(p, taps, count, p.packed + block * p.T * p.cg * p.nr * size,
+                               min(p.nr, p.fg - j),
+                               p.bias + (group * p.fg + j) * size if p.bias else NULL, inner,
+                               l + (outer * l_outer + start * l_inner
+                                    + (j if p.depthwise else group * p.cg)) * size, l_inner,
+                               c + (outer * c_outer + start * c_inner + group * p.fg + j) * size,
+                               c_inner)
 
 
 cdef void run(Conv *p) noexcept nogil:
@@ -313,7 +317,7 @@ cdef void convolve(cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray out, tup
     p.weight_row = p.T * cnp.PyArray_DIM(weight, 4)
     if groups > 1 and p.cg == 1 and p.fg == 1:
         p.depthwise, p.groups, p.fg = True, 1, p.co
-        p.mr, p.tile = p.kernels.depth_mr, <tile_fn>p.kernels.depth
+        p.tile = <tile_fn>p.kernels.depth
     p.blocks = ceil_div(p.fg, p.nr)
     p.x, p.weight = cnp.PyArray_BYTES(x), cnp.PyArray_BYTES(weight)
     p.out, p.bias = cnp.PyArray_BYTES(out), NULL if bias is None else cnp.PyArray_BYTES(bias)

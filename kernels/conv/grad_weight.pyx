@@ -56,7 +56,7 @@ cdef enum:
 cdef struct Weight:
     const grad_weight_kernels *kernels
     Py_ssize_t size, mr, nr
-    bint depthwise
+    bint depthwise, joined              # joined: positions along the last axis are channels
     const char *x
     const char *g
     char *out
@@ -71,17 +71,17 @@ cdef struct Weight:
 
 
 cdef Py_ssize_t list_rows(const Weight *p, Py_ssize_t tap, Py_ssize_t row0, Py_ssize_t row1,
-                          Py_ssize_t w0, Py_ssize_t w1, Py_ssize_t rks,
-                          conv_tap *taps) noexcept nogil:
-    """List the rows of g, from w0 to w1, whose pixels meet x at a kernel position."""
+                          Py_ssize_t w0, Py_ssize_t w1, Py_ssize_t a, Py_ssize_t b,
+                          Py_ssize_t rks, conv_tap *taps) noexcept nogil:
+    """List the rows of g, packed from w0 to w1, whose pixels a .. b meet x at a kernel position."""
     cdef const Axis *D = &p.axis[0]
     cdef const Axis *H = &p.axis[1]
     cdef const Axis *W = &p.axis[2]
     cdef Py_ssize_t kw = tap % W.kernel, kh = tap // W.kernel % H.kernel
     cdef Py_ssize_t kd = tap // W.kernel // H.kernel, row, d, h, count = 0
     cdef Py_ssize_t shift = kw * W.dilation - W.padding
-    cdef Py_ssize_t first = max(w0, ceil_div(-shift, W.stride))
-    cdef Py_ssize_t last = min(w1, ceil_div(W.source - shift, W.stride))
+    cdef Py_ssize_t first = max(w0, a, ceil_div(-shift, W.stride))
+    cdef Py_ssize_t last = min(w1, b, ceil_div(W.source - shift, W.stride))
     if first >= last:
         return 0
     for row in range(row0, row1):
@@ -96,6 +96,23 @@ cdef Py_ssize_t list_rows(const Weight *p, Py_ssize_t tap, Py_ssize_t row0, Py_s
     return count
 
 
+cdef void add_position(const Weight *p, Py_ssize_t tap, Py_ssize_t rows, Py_ssize_t n,
+                       Py_ssize_t row0, Py_ssize_t row1, Py_ssize_t w0, Py_ssize_t w1,
+                       Py_ssize_t a, Py_ssize_t b, const char *x, const char *g, Py_ssize_t rks,
+                       conv_tap *taps, char *sums) noexcept nogil:
+    """Add the products of `rows` channels of x (of further kernel positions too) with n of g."""
+    cdef Py_ssize_t tiles = ceil_div(rows, p.mr), tile, i, lks = p.axis[2].stride * p.ci
+    cdef Py_ssize_t count = list_rows(p, tap, row0, row1, w0, w1, a, b, rks, taps)
+    if count and p.depthwise:
+        (<depth_fn>p.kernels.depth)(n, taps, count, x, lks, g, rks, sums)
+    elif count:
+        for tile in range(tiles):
+            i = cut(rows, tiles, tile)
+            (<tile_fn>p.kernels.tile)(
+                cut(rows, tiles, tile + 1) - i, p.nr if n > p.nr // 2 else p.nr // 2, taps, count,
+                x + i * p.size, 1, lks, g, rks, sums + i * p.nr * p.size, p.nr, True, NULL)
+
+
 cdef void part_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
     """A part of the pixels, for one block of the weight."""
     cdef Weight *p = <Weight *>ctx
@@ -104,14 +121,15 @@ cdef void part_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
     cdef Py_ssize_t span = target % p.spans, block = target // p.spans
     cdef Py_ssize_t group = block // p.blocks, j = block % p.blocks * nr, n = min(nr, p.fg - j)
     cdef Py_ssize_t c0 = cut(p.cg, p.spans, span), c1 = cut(p.cg, p.spans, span + 1)
-    cdef Py_ssize_t tiles = ceil_div(c1 - c0, p.mr), tile, i, unit, row0, row1, w0, w1, t, count
-    cdef Py_ssize_t W = p.axis[2].out, lks = p.axis[2].stride * p.ci, rks = nr
+    cdef Py_ssize_t unit, row0, row1, w0, w1, first, last, t, W = p.axis[2].out, rks = nr
+    cdef const Axis *A = &p.axis[2]
     cdef Py_ssize_t copy = p.T * p.width * nr * size
     cdef char *sums = p.copies + (part * chunks + target) * copy
     cdef conv_tap *taps = <conv_tap *>scratch(0, p.rows * sizeof(conv_tap))
-    cdef char *packed
+    cdef const char *x = p.x + (j if p.depthwise else group * p.cg + c0) * size
     cdef const char *g
-    cdef const char *l
+    cdef char *packed
+    cdef char *to
     if p.parts == 1:
         sums = <char *>scratch(1, copy + p.rows * ceil_div(W, p.segments) * nr * size)
         packed = sums + copy
@@ -129,20 +147,19 @@ cdef void part_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
         else:
             (<pack_fn>p.kernels.pack)(g, p.co, (row1 - row0) * (w1 - w0), n, nr, packed)
             g = packed
+        first, last = w0, w0
+        if p.joined:    # pixels that all positions along the last axis use: one product for these
+            first = max(w0, ceil_div(A.padding, A.stride))
+            last = max(first, min(w1, ceil_div(A.source + A.padding - A.kernel + 1, A.stride)))
+            for t in range(p.T // A.kernel):
+                add_position(p, t * A.kernel, A.kernel * p.cg, n, row0, row1, w0, w1, first, last, x, g,
+                             rks, taps, sums + t * A.kernel * p.cg * nr * size)
         for t in range(p.T):
-            count = list_rows(p, t, row0, row1, w0, w1, rks, taps)
-            if not count:
-                continue
-            if p.depthwise:
-                (<depth_fn>p.kernels.depth)(n, taps, count, p.x + j * size, lks, g, rks,
-                                            sums + t * nr * size)
-                continue
-            for tile in range(tiles):
-                i = cut(c1 - c0, tiles, tile)
-                l = p.x + (group * p.cg + c0 + i) * size
-                (<tile_fn>p.kernels.tile)(
-                    cut(c1 - c0, tiles, tile + 1) - i, nr if n > nr // 2 else nr // 2, taps, count,
-                    l, 1, lks, g, rks, sums + (t * p.width + i) * nr * size, nr, True, NULL)
+            to = sums + t * p.width * nr * size
+            if w0 < first:
+                add_position(p, t, c1 - c0, n, row0, row1, w0, w1, w0, first, x, g, rks, taps, to)
+            if last < w1:
+                add_position(p, t, c1 - c0, n, row0, row1, w0, w1, last, w1, x, g, rks, taps, to)
     if p.parts == 1:
         store(p, target, sums, 0)
 
@@ -203,6 +220,7 @@ def conv_grad_weight(cnp.ndarray x, cnp.ndarray g, cnp.ndarray out, tuple stride
     p.groups, p.cg, p.fg = groups, p.ci // groups, p.co // groups
     if groups > 1 and p.cg == 1 and p.fg == 1:
         p.depthwise, p.groups, p.fg = True, 1, p.co
+    p.joined = groups == 1 and p.axis[2].dilation == 1 and p.axis[2].kernel > 1 and p.cg < p.mr
     p.x, p.g = cnp.PyArray_BYTES(x), cnp.PyArray_BYTES(g)
     p.out = cnp.PyArray_BYTES(out)
     with nogil:
