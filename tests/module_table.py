@@ -231,6 +231,30 @@ row("ConvTranspose3d", lambda: nn.ConvTranspose3d(4, 2, 2, output_padding=1, dil
     torch=lambda t: t.ConvTranspose3d(4, 2, 2, output_padding=1, dilation=2),
     wrong=([np.zeros((2, 4, 4))], "5 axes, channels last"))
 
+_positions = {1: (2, 7), 2: (2, 7, 5), 3: (1, 5, 4, 6)}
+for _rank, _shape in _positions.items():
+    for _name, _options, _text in (
+            ("MaxPool", {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True},
+             "kernel_size=3, stride=2, padding=1, dilation=1, return_indices=False, "
+             "ceil_mode=True"),
+            ("AvgPool", {"kernel_size": 3, "stride": 2, "padding": 1, "count_include_pad": False},
+             "kernel_size=3, stride=2, padding=1, ceil_mode=False, count_include_pad=False"),
+            ("AdaptiveAvgPool", {"output_size": 3}, "output_size=3"),
+            ("AdaptiveMaxPool", {"output_size": 2}, "output_size=2, return_indices=False")):
+        row(f"{_name}{_rank}d", lambda name=f"{_name}{_rank}d", options=_options: getattr(
+                nn, name)(**options), one(*_shape, 3), f"{_name}{_rank}d({_text})", first=True,
+            torch=lambda t, name=f"{_name}{_rank}d", options=_options: getattr(t, name)(**options),
+            wrong=([np.zeros((2, 3))], "got .2, 3"))
+    for _name in (f"GlobalAvgPool{_rank}d", f"GlobalMaxPool{_rank}d"):
+        row(_name, getattr(nn, _name), one(*_shape, 3), f"{_name}()",
+            torch=lambda t, name=_name: t.Sequential(
+                getattr(t, name.replace("Global", "Adaptive"))(1), t.Flatten()),
+            first=True, wrong=([np.zeros((2, 3))], "got .2, 3"))
+row("Upsample", lambda: nn.Upsample(1.5, "bilinear"), one(2, 4, 6, 3),
+    "Upsample(scale_factor=1.5, mode='bilinear')", first=True,
+    torch=lambda t: t.Upsample(scale_factor=1.5, mode="bilinear"),
+    wrong=([np.zeros((2, 4, 3))], '"nearest" or "linear"'))
+
 # ---- containers -------------------------------------------------------------------------------
 
 row("Sequential", lambda: nn.Sequential(nn.Linear(3, 4, dtype=F64), nn.Tanh(),

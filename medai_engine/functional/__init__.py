@@ -10,9 +10,12 @@ from .layers import *  # noqa: F403
 from .layers import __all__ as _layers
 from .norm import *  # noqa: F403
 from .norm import __all__ as _norm
+from .pool import *  # noqa: F403
+from .pool import __all__ as _pool
 from .recurrent import *  # noqa: F403
 from .recurrent import __all__ as _recurrent
 from .regression import *  # noqa: F403
 from .regression import __all__ as _regression
 
-__all__ = [*_activations, *_classification, *_conv, *_layers, *_norm, *_recurrent, *_regression]
+__all__ = [*_activations, *_classification, *_conv, *_layers, *_norm, *_pool, *_recurrent,
+           *_regression]

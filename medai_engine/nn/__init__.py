@@ -15,8 +15,10 @@ from .losses import __all__ as _losses
 from .module import Module
 from .norm import *  # noqa: F403
 from .norm import __all__ as _norm
+from .pool import *  # noqa: F403
+from .pool import __all__ as _pool
 from .recurrent import *  # noqa: F403
 from .recurrent import __all__ as _recurrent
 
 __all__ = ["Buffer", "Module", "Parameter", "init",
-           *_activations, *_containers, *_conv, *_linear, *_losses, *_norm, *_recurrent]
+           *_activations, *_containers, *_conv, *_linear, *_losses, *_norm, *_pool, *_recurrent]

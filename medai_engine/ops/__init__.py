@@ -15,10 +15,12 @@ from . import (  # noqa: F401
     methods,
     norm,
     optimizer,
+    pool,
     random,
     recurrent,
     reduce,
     shape,
     sorting,
     statistics,
+    upsample,
 )

@@ -1,0 +1,147 @@
+"""Pooling and resampling; equations in reference.py, windows in pool.inc.
+
+Order: chunks of about CHUNK elements of the result, pieces of one row (sample, depth, height) of
+it. Bytes: inputs and outputs once, see reference.py. Source: see reference.py.
+"""
+
+from libc.stdint cimport int32_t, int64_t
+from numpy cimport (
+    NPY_DOUBLE,
+    PyArray_BYTES,
+    PyArray_DATA,
+    PyArray_DIM,
+    PyArray_ITEMSIZE,
+    PyArray_TYPE,
+    import_array,
+    ndarray,
+)
+
+from ..simd cimport isa
+from ..threads.pool cimport parallel_for
+
+import_array()
+
+__all__ = ["max_pool", "max_pool_grad", "max_pool_take", "resample"]
+
+cdef extern from "pool.h" nogil:
+    struct pool_axis:
+        Py_ssize_t inputs, outputs, step, width
+        const int64_t *table
+        const void *weights
+    ctypedef void (*pool_row)(const void *x, int32_t *index, void *y, const pool_axis *axes,
+                              Py_ssize_t C, Py_ssize_t row, Py_ssize_t first,
+                              Py_ssize_t last) noexcept nogil
+    struct pool_kernels:
+        pool_row max_pool, max_pool_grad, resample
+        void (*take)(const void *x, const int32_t *index, void *y, Py_ssize_t places,
+                     Py_ssize_t C, Py_ssize_t rows) noexcept nogil
+    const pool_kernels *pool_kernels_table[][2]
+
+cdef enum:
+    CHUNK = 16384   # elements that are worth another thread
+
+cdef struct Job:
+    const pool_kernels *kernels
+    pool_row row
+    const char *x
+    int32_t *index
+    char *y
+    pool_axis axes[3]
+    Py_ssize_t C, columns           # of one row of the result
+    Py_ssize_t width, pieces        # columns of a piece, pieces of a row
+    Py_ssize_t items, grain         # pieces of the result, and of a chunk
+    Py_ssize_t places, outputs, item
+
+
+cdef const pool_kernels *kernels_of(ndarray x) noexcept:
+    return pool_kernels_table[isa.level][PyArray_TYPE(x) == NPY_DOUBLE]
+
+
+cdef void fill_axes(Job *job, ndarray x, tuple tables, tuple weights, tuple steps):
+    """Take the axes of x (N, D, H, W, C) with their tables."""
+    cdef int i
+    cdef ndarray table, values
+    for i in range(3):
+        table = tables[i]
+        job.axes[i].inputs = PyArray_DIM(x, i + 1)
+        job.axes[i].outputs = PyArray_DIM(table, 0)
+        job.axes[i].table = <const int64_t *>PyArray_DATA(table)
+        job.axes[i].step = steps[i]
+        if weights is not None:
+            values = weights[i]
+            job.axes[i].weights = PyArray_DATA(values)
+            job.axes[i].width = PyArray_DIM(values, 1)
+
+
+cdef void row_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef Job *job = <Job *>ctx
+    cdef Py_ssize_t k, first
+    for k in range(chunk * job.grain, min((chunk + 1) * job.grain, job.items)):
+        first = k % job.pieces * job.width
+        job.row(job.x, job.index, job.y, job.axes, job.C, k // job.pieces, first,
+                min(first + job.width, job.columns))
+
+
+cdef void run(Job *job, ndarray result) noexcept nogil:
+    """Compute the rows of the result (N, D, H, W, C)."""
+    cdef Py_ssize_t rows = PyArray_DIM(result, 0) * PyArray_DIM(result, 1) * PyArray_DIM(result, 2)
+    job.columns, job.C = PyArray_DIM(result, 3), PyArray_DIM(result, 4)
+    job.width = min(job.columns, max(1, CHUNK // job.C))
+    job.pieces = (job.columns + job.width - 1) // job.width
+    job.items = rows * job.pieces
+    job.grain = max(1, CHUNK // (job.width * job.C))
+    parallel_for(row_chunk, job, (job.items + job.grain - 1) // job.grain)
+
+
+def max_pool(ndarray x, ndarray y, ndarray index, ndarray d, ndarray h, ndarray w, tuple steps):
+    cdef Job job
+    fill_axes(&job, x, (d, h, w), None, steps)
+    job.row = kernels_of(x).max_pool
+    job.x = PyArray_BYTES(x)
+    job.index = <int32_t *>PyArray_DATA(index)
+    job.y = PyArray_BYTES(y)
+    with nogil:
+        run(&job, y)
+
+
+def max_pool_grad(ndarray g, ndarray index, ndarray dx, ndarray d, ndarray h, ndarray w,
+                  tuple steps):
+    cdef Job job
+    fill_axes(&job, dx, (d, h, w), None, steps)
+    job.row = kernels_of(g).max_pool_grad
+    job.x = PyArray_BYTES(g)
+    job.index = <int32_t *>PyArray_DATA(index)
+    job.y = PyArray_BYTES(dx)
+    with nogil:
+        run(&job, dx)
+
+
+def resample(ndarray x, ndarray y, ndarray d, ndarray h, ndarray w, ndarray weight_d,
+             ndarray weight_h, ndarray weight_w):
+    cdef Job job
+    fill_axes(&job, x, (d, h, w), (weight_d, weight_h, weight_w), (1, 1, 1))
+    job.row = kernels_of(x).resample
+    job.x = PyArray_BYTES(x)
+    job.index = NULL
+    job.y = PyArray_BYTES(y)
+    with nogil:
+        run(&job, y)
+
+
+cdef void take_chunk(void *ctx, Py_ssize_t n, int worker) noexcept nogil:
+    cdef Job *job = <Job *>ctx
+    job.kernels.take(job.x + n * job.places * job.C * job.item,
+                     job.index + n * job.outputs * job.C,
+                     job.y + n * job.outputs * job.C * job.item, job.places, job.C, job.outputs)
+
+
+def max_pool_take(ndarray x, ndarray index, ndarray y):
+    cdef Job job
+    job.kernels = kernels_of(x)
+    job.x = PyArray_BYTES(x)
+    job.index = <int32_t *>PyArray_DATA(index)
+    job.y = PyArray_BYTES(y)
+    job.item = PyArray_ITEMSIZE(x)
+    job.places, job.C, job.outputs = PyArray_DIM(x, 1), PyArray_DIM(x, 2), PyArray_DIM(index, 1)
+    with nogil:
+        parallel_for(take_chunk, &job, PyArray_DIM(x, 0))

@@ -1,0 +1,26 @@
+/* The vector text of pooling, once per instruction set and dtype. */
+#ifndef MEDAI_POOL_H
+#define MEDAI_POOL_H
+#include <stddef.h>
+#include <stdint.h>
+
+/* One axis: how many inputs and outputs, (start, stop) per output, step, weights (outputs, width). */
+struct pool_axis {
+    Py_ssize_t inputs, outputs, step, width;
+    const int64_t *table;
+    const void *weights;
+};
+#endif
+
+/* first, last: columns of one row of the result; row: its number (sample, depth, height). */
+typedef void (*pool_row)(const void *x, int32_t *index, void *y, const struct pool_axis *axes,
+                         Py_ssize_t C, Py_ssize_t row, Py_ssize_t first, Py_ssize_t last);
+
+struct pool_kernels {
+    pool_row max_pool, max_pool_grad, resample;
+    void (*take)(const void *x, const int32_t *index, void *y, Py_ssize_t places, Py_ssize_t C,
+                 Py_ssize_t rows);
+};
+#define MEDAI_TABLE pool_kernels
+#define MEDAI_TEXT "pool.inc"
+#include "every_isa.h"
