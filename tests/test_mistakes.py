@@ -187,6 +187,12 @@ MISTAKES = {
     "number of a whole batch": (lambda w: w.w.item(), ShapeError, r"one element, got \d"),
     "float of a whole batch": (lambda w: float(w.w), ShapeError, r"mean\(\)"),
     "if over a comparison": (lambda w: bool(w.w > 0), ShapeError, r"x\.any\(\), x\.all\(\)"),
+    "softmax in front of cross-entropy": (
+        lambda w: nn.Sequential(w.model, nn.Softmax()).compile("adam", "cross_entropy"),
+        ParameterError, r"cross_entropy, which applies softmax itself, got .*Softmax.*'nll'"),
+    "sigmoid in front of a loss of logits": (
+        lambda w: nn.Sequential(nn.Flatten(), nn.Sequential(w.value, nn.Sigmoid())).compile(
+            "adam", nn.BCEWithLogitsLoss()), ParameterError, r"ends in Sigmoid.*'bce'"),
     "shape as separate numbers": (lambda w: me.zeros(2, 3), DTypeError, r"one tuple, \(2, 3\)"),
     "gradient of no input": (lambda w: me.op(gradient={"z": lambda g: g})(lambda x: x),
                              ParameterError, r"its inputs x, got z"),

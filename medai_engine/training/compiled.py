@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import functional, optim
 from ..errors import DataError, ParameterError, ShapeError, say
-from ..nn import Module
+from ..nn import Module, Sequential, Sigmoid, Softmax
 from ..tensor import Tensor
 from .metrics import metric, sigmoid
 
@@ -280,13 +280,35 @@ def compile_module(self: Module, optimizer: Any = "adam", loss: Any = "cross_ent
         ``"accuracy"``, ``"auc"``, ..., or ``f(y, p)`` on labels and probabilities (see
         ``training.metrics``).
 
+    Raises
+    ------
+    ParameterError
+        For an unknown name, or a model that ends in the activation which the loss applies itself.
+
     Examples
     --------
     >>> import medai_engine as me
     >>> model = me.nn.Linear(30, 2).compile("adam", "cross_entropy", ["accuracy"])
     """
-    self.compiled = Compiled(optimizer, loss, metrics)  # type: ignore[attr-defined]
+    compiled = Compiled(optimizer, loss, metrics)
+    check_head(self, compiled.loss)
+    self.compiled = compiled  # type: ignore[attr-defined]
     return self
+
+
+def check_head(module: Module, loss: Loss) -> None:
+    """Refuse a model that ends in the activation which its loss applies: training would suffer."""
+    last = module
+    while isinstance(last, Sequential) and len(last):
+        last = last[-1]
+    link = loss.kind.link if loss.kind is not None else ""
+    applied = {"softmax": Softmax, "sigmoid": Sigmoid}.get(link)
+    if loss.kind is not None and applied is not None and isinstance(last, applied):
+        instead = "LogSoftmax with loss 'nll'" if link == "softmax" else "loss 'bce'"
+        raise ParameterError(say(
+            "compile", f"logits for {loss.kind.function}, which applies {link} itself",
+            f"a model that ends in {type(last).__name__}",
+            f"Leave that layer out, or use {instead}"))
 
 
 def compiled_of(module: Module, where: str) -> Compiled:
