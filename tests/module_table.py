@@ -255,6 +255,23 @@ row("Upsample", lambda: nn.Upsample(1.5, "bilinear"), one(2, 4, 6, 3),
     torch=lambda t: t.Upsample(scale_factor=1.5, mode="bilinear"),
     wrong=([np.zeros((2, 4, 3))], '"nearest" or "linear"'))
 
+for _name, _rows in (("GRU", 9), ("RNN", 3)):
+    row(_name, lambda name=_name: flat(getattr(nn, name))(2, 3, 2, bidirectional=True, dtype=F64),
+        histories, f"{_name}(2, 3, num_layers=2, bidirectional=True)",
+        parameters=recurrent({"_l0": 2, "_l0_reverse": 2, "_l1": 6, "_l1_reverse": 6}, _rows, 3),
+        torch=lambda t, name=_name: flat(getattr(t, name), packed=True)(
+            2, 3, 2, bidirectional=True, batch_first=True),
+        wrong=([np.zeros((3, 4, 5))], "2 input features, got 5"))
+    row(f"{_name}Cell", lambda name=_name: flat(getattr(nn, f"{name}Cell"))(2, 3, dtype=F64),
+        lambda r: [r.standard_normal((4, n)) for n in (2, 3)], f"{_name}Cell(2, 3)",
+        parameters=recurrent({"": 2}, _rows, 3),
+        torch=lambda t, name=_name: flat(getattr(t, f"{name}Cell"), packed=True)(2, 3),
+        wrong=([np.zeros((4, 1, 2))], r"one step \(N, D\)"))
+row("RNN with relu", lambda: flat(nn.RNN)(2, 3, activation="relu", dtype=F64), histories,
+    "RNN(2, 3, activation='relu')", parameters=recurrent({"_l0": 2}, 3, 3),
+    torch=lambda t: flat(t.RNN, packed=True)(2, 3, nonlinearity="relu", batch_first=True),
+    wrong=([np.zeros((3, 4, 5))], "2 input features, got 5"))
+
 # ---- containers -------------------------------------------------------------------------------
 
 row("Sequential", lambda: nn.Sequential(nn.Linear(3, 4, dtype=F64), nn.Tanh(),

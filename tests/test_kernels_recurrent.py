@@ -10,6 +10,8 @@ from medai_engine.kernels.simd.isa import available_isas, get_isa, set_isa
 from medai_engine.kernels.threads.pool import get_num_threads, set_num_threads
 
 NAN = np.nan
+KINDS = {"lstm": (4, 1, 2, 2), "gru": (3, 2, 1, 2), "rnn": (1, 1, 1, 0)}  # gates, biases, states,
+each_kind = pytest.mark.parametrize("kind", KINDS)  # ... and outputs kept for the gradient
 DTYPES = (np.float32, np.float64)
 # N, T, D, H: one unit, tails of vectors, several panels, several chunks, rows above a tile
 SHAPES = [(1, 1, 1, 1), (3, 4, 2, 3), (5, 6, 7, 33), (26, 4, 3, 17), (30, 5, 40, 64)]
@@ -31,15 +33,31 @@ def text(request):
     return fast
 
 
-def drawn(N, T, D, H, dtype, ragged):
-    """Return inputs of `lstm` with NaN in padding, and lengths of every kind."""
+def drawn(kind, N, T, D, H, dtype, ragged):
+    """Return inputs of a layer with NaN in padding, and lengths of every kind."""
+    gates, biases, states, _ = KINDS[kind]
     rng = np.random.default_rng([N, T, D, H])
     inputs = [rng.normal(size=shape).astype(dtype) / 2 for shape in (
-        (N, T, D), (4 * H, D), (4 * H, H), (4 * H,), (N, H), (N, H))]
+        (N, T, D), (gates * H, D), (gates * H, H), *[(gates * H,)] * biases, *[(N, H)] * states)]
+    if kind == "rnn":  # whose relu would let states grow
+        inputs[2] /= H
     lengths = rng.integers(0, T + 1, N) if ragged else np.full(N, T)
     for n, length in enumerate(lengths):
         inputs[0][n, length:] = NAN
     return [*inputs, lengths]
+
+
+def shapes_of(kind, inputs):
+    """Return the shapes of the outputs: all steps, last states, what gradients need."""
+    gates, _, states, residuals = KINDS[kind]
+    (N, T, _), H = inputs[0].shape, inputs[2].shape[1]
+    return [(N, T, H), *[(N, H)] * states, *[(N, T, gates * H), (N, T, H)][:residuals]]
+
+
+def weights(kind, inputs, dtype):
+    """Return cotangents of all outputs."""
+    rng = np.random.default_rng(5)
+    return [rng.normal(size=shape).astype(dtype) for shape in shapes_of(kind, inputs)]
 
 
 def margined(shapes, dtype):
@@ -50,20 +68,20 @@ def margined(shapes, dtype):
     return memories, [m[32:-32].reshape(s) for m, s in zip(memories, shapes, strict=True)]
 
 
-def run(kernels, inputs, reverse, relu, residuals=True, cotangents=None):
+def run(kernels, kind, inputs, reverse, relu=False, residuals=True, cotangents=None):
     """Return outputs and gradients; inputs and margins must stay as they are."""
-    x, weight_ih, weight_hh, _, h0, c0, lengths = inputs
-    (N, T, _), H = x.shape, h0.shape[1]
+    _, biases, states, _ = KINDS[kind]
+    dtype = inputs[0].dtype
     before = [a.copy() for a in inputs]
-    memories, outs = margined([(N, T, H), (N, H), (N, H), (N, T, 4 * H), (N, T, H)], x.dtype)
-    kernels.lstm(*inputs, *outs, reverse, relu)
-    more, grads = margined([a.shape for a in inputs[:6]], x.dtype)
-    if cotangents is None:
-        rng = np.random.default_rng(5)
-        cotangents = [rng.normal(size=y.shape).astype(x.dtype) for y in outs]
-    kernels.lstm_grad(*cotangents[:3], *(cotangents[3:] if residuals else (None, None)), x,
-                      weight_ih, weight_hh, h0, c0, lengths, outs[0], *outs[3:], *grads, reverse,
-                      relu)
+    flags = (reverse,) if kind == "gru" else (reverse, relu)
+    memories, outs = margined(shapes_of(kind, inputs), dtype)
+    getattr(kernels, kind)(*inputs, *outs, *flags)
+    more, grads = margined([a.shape for a in inputs[:-1]], dtype)
+    given = cotangents or weights(kind, inputs, dtype)
+    if not residuals:
+        given = given[: 1 + states] + [None] * len(given[1 + states:])
+    getattr(kernels, f"{kind}_grad")(*given, *inputs[:3], *inputs[3 + biases:], outs[0],
+                                     *outs[1 + states:], *grads, *flags)
     for memory in memories + more:
         assert (memory[:32] == 7).all() and (memory[-32:] == 7).all()
     for a, b in zip(inputs, before, strict=True):
@@ -71,77 +89,87 @@ def run(kernels, inputs, reverse, relu, residuals=True, cotangents=None):
     return [*outs, *grads]
 
 
+@each_kind
 @pytest.mark.parametrize("shape", SHAPES)
-def test_texts_agree(text, shape):
+def test_texts_agree(text, shape, kind):
     """Steps contract errors here: weights are small, and so is the tolerance."""
     for dtype in DTYPES:
         for ragged, reverse, relu in [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 1), (1, 0, 1)]:
-            inputs = drawn(*shape, dtype, ragged)
+            inputs = drawn(kind, *shape, dtype, ragged)
             wide = [a.astype(np.float64) if a.dtype == dtype else a for a in inputs]
-            found = run(text, inputs, bool(reverse), bool(relu), residuals=bool(ragged))
-            rng = np.random.default_rng(5)
-            cotangents = [rng.normal(size=y.shape).astype(dtype) for y in found[:5]]
-            exact = run(reference, wide, bool(reverse), bool(relu), bool(ragged),
-                        [g.astype(np.float64) for g in cotangents])
+            given = weights(kind, inputs, dtype)
+            found = run(text, kind, inputs, bool(reverse), bool(relu), bool(ragged), given)
+            exact = run(reference, kind, wide, bool(reverse), bool(relu), bool(ragged),
+                        [g.astype(np.float64) for g in given])
             for y, z in zip(found, exact, strict=True):
                 scale = max(1, np.abs(z).max())
                 assert np.abs(y - z).max() <= 200 * np.finfo(dtype).eps * scale
 
 
-def test_padding_is_zero(text):
-    inputs = drawn(26, 4, 3, 17, np.float32, True)
-    output, _, _, gates, cells, g_x = run(text, inputs, False, False)[:6]
-    for n, length in enumerate(inputs[6]):
-        for y in (output, gates, cells, g_x):
+@each_kind
+def test_padding_is_zero(text, kind):
+    inputs = drawn(kind, 26, 4, 3, 17, np.float32, True)
+    found = run(text, kind, inputs, False)
+    steps = [y for y in found if y.ndim == 3]
+    assert len(steps) == 2 + KINDS[kind][3]
+    for n, length in enumerate(inputs[-1]):
+        for y in steps:
             assert not y[n, length:].any() and (length == 0 or y[n, :length].any())
 
 
+@each_kind
 @pytest.mark.parametrize("kernels", [reference, loops, fast])
-def test_lengths_out_of_bounds(kernels):
+def test_lengths_out_of_bounds(kernels, kind):
     """Whatever the lengths say, a kernel stays in its arrays."""
-    inputs = drawn(5, 3, 2, 4, np.float64, False)
-    whole = run(kernels, inputs, True, False)
-    inputs[6] = np.array([3, 99, 2**62, 4, 3])
-    for y, z in zip(run(kernels, inputs, True, False), whole, strict=True):
+    inputs = drawn(kind, 5, 3, 2, 4, np.float64, False)
+    whole = run(kernels, kind, inputs, True)
+    inputs[-1] = np.array([3, 99, 2**62, 4, 3])
+    for y, z in zip(run(kernels, kind, inputs, True), whole, strict=True):
         np.testing.assert_array_equal(y, z)
-    inputs[6] = np.full(5, -3)
-    outs = run(kernels, inputs, True, False)
-    np.testing.assert_array_equal(outs[1], inputs[4])
-    assert not outs[0].any() and not outs[6].any()
+    inputs[-1] = np.full(5, -3)
+    outs = run(kernels, kind, inputs, True)
+    np.testing.assert_array_equal(outs[1], inputs[3 + KINDS[kind][1]])
+    assert not outs[0].any() and not outs[len(shapes_of(kind, inputs)) + 1].any()
 
 
-def test_permuted_batch(text):
+@each_kind
+def test_permuted_batch(text, kind):
     """A permuted batch gives the same bits, permuted; a row does not see its neighbours."""
-    inputs = drawn(30, 5, 40, 64, np.float32, True)
+    inputs = drawn(kind, 30, 5, 40, 64, np.float32, True)
     order = np.random.default_rng(3).permutation(30)
-    moved = [a[order] if i in (0, 4, 5, 6) else a for i, a in enumerate(inputs)]
-    rng = np.random.default_rng(5)
-    cotangents = [rng.normal(size=shape).astype(np.float32) for shape in (
-        (30, 5, 64), (30, 64), (30, 64), (30, 5, 256), (30, 5, 64))]
-    first = run(text, inputs, True, False, True, cotangents)
-    second = run(text, moved, True, False, True, [g[order] for g in cotangents])
-    for i in (0, 1, 2, 3, 4, 5, 9, 10):
-        np.testing.assert_array_equal(first[i][order], second[i])
+    moved = [a[order] if a.shape[0] == 30 else a for a in inputs]
+    given = weights(kind, inputs, np.float32)
+    first = run(text, kind, inputs, True, cotangents=given)
+    second = run(text, kind, moved, True, cotangents=[g[order] for g in given])
+    rows = [(y, z) for y, z in zip(first, second, strict=True) if y.shape[0] == 30]
+    assert len(rows) == len(given) + 1 + KINDS[kind][2]
+    for y, z in rows:
+        np.testing.assert_array_equal(y[order], z)
 
 
+@each_kind
 @pytest.mark.parametrize("shape", [(33, 7, 5, 40), (9, 3, 30, 260)])
-def test_threads(shape):
+def test_threads(shape, kind):
     for isa in available_isas():
         set_isa(isa)
-        inputs = drawn(*shape, np.float32, True)
+        inputs = drawn(kind, *shape, np.float32, True)
         results = []
         for threads in (1, 2, 3, 8):
             set_num_threads(threads)
-            results.append([y.tobytes() for y in run(fast, inputs, False, False)])
+            results.append([y.tobytes() for y in run(fast, kind, inputs, False)])
         assert all(r == results[0] for r in results)
 
 
 def test_saturated_gates():
-    """Open forget gates copy the cell, closed ones clear it, whatever the inputs are."""
+    """Open gates copy the memory, closed ones clear it, whatever the inputs are."""
     for kernels in (reference, loops, fast):
         for forget, expected in ((50.0, 3.0), (-50.0, 0.0)):
-            inputs = drawn(2, 5, 3, 4, np.float64, False)
+            inputs = drawn("lstm", 2, 5, 3, 4, np.float64, False)
             inputs[3][:] = np.repeat([-50.0, forget, 0.0, 0.0], 4)
             inputs[5][:] = 3.0
-            c = run(kernels, inputs, False, False)[2]
-            np.testing.assert_allclose(c, expected, atol=1e-12)
+            np.testing.assert_allclose(run(kernels, "lstm", inputs, False)[2], expected,
+                                       atol=1e-12)
+        inputs = drawn("gru", 2, 5, 3, 4, np.float64, False)
+        inputs[3][:] = np.repeat([0.0, 50.0, 0.0], 4)
+        inputs[5][:] = 3.0
+        np.testing.assert_allclose(run(kernels, "gru", inputs, True)[1], 3.0, atol=1e-12)

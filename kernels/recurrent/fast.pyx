@@ -1,4 +1,4 @@
-"""Long short-term memory over whole sequences; equations in reference.py.
+"""Recurrent layers over whole sequences; equations in reference.py.
 
 Loops, outside in: chunks of sequences for their whole length (over threads, no barrier a step) >
 steps > the recurrent product in register tiles > units, whose gates are fused. Sequences are sorted
@@ -31,19 +31,22 @@ from ..reduce.fast import sum as column_sum
 
 cnp.import_array()
 
-__all__ = ["lstm", "lstm_grad"]
+__all__ = ["gru", "gru_grad", "lstm", "lstm_grad", "rnn", "rnn_grad"]
 
 cdef extern from "recurrent.h":
+    ctypedef void (*recurrent_step)(
+        Py_ssize_t H, int relu, const void *a, const void *z, void *c, void *h, void *output,
+        void *cells, void *gates) noexcept nogil
+    ctypedef void (*recurrent_step_grad)(
+        Py_ssize_t H, int relu, const void *g_output, const void *g_gates, const void *g_cells,
+        const void *gates, const void *cells, const void *last, void *d_h, void *d_c, void *da,
+        void *row) noexcept nogil
     struct recurrent_kernels:
         void *tile
         void *pack
         void *pack_transposed
-        void (*lstm)(Py_ssize_t H, int relu, const void *a, const void *z, void *c, void *h,
-                     void *output, void *cells, void *gates) noexcept nogil
-        void (*lstm_grad)(
-            Py_ssize_t H, int relu, const void *g_output, const void *g_gates,
-            const void *g_cells, const void *gates, const void *cells, const void *c_last,
-            const void *d_h, void *d_c, void *da, void *row) noexcept nogil
+        recurrent_step lstm, gru, rnn
+        recurrent_step_grad lstm_grad, gru_grad, rnn_grad
         Py_ssize_t mr, nr
     const recurrent_kernels *const recurrent_kernels_table[3][2]
 
@@ -64,27 +67,33 @@ cdef enum:
 
 cdef struct Job:
     const recurrent_kernels *kernels
-    Py_ssize_t size, N, T, H            # bytes of an element
+    recurrent_step step
+    recurrent_step_grad step_grad
+    Py_ssize_t size, N, T, H, G         # bytes of an element; G gates
     int reverse, relu
     Py_ssize_t rows                     # of a chunk
     const int64_t *order                # sequences, longest first
     const int64_t *lengths              # between 0 and T
     const int64_t *first                # row of each sequence's time 0 in what is compact
     const char *weight                  # the recurrent one, in panels
+    const char *bias                    # of the recurrent product, or NULL
     const char *h0
-    const char *c0
+    const char *c0                      # or NULL, as c, gates, cells where a layer has none
     char *output
-    char *gates
+    char *gates                         # what the activations gave: of rnn the outputs
     char *cells
     char *h
     char *c
     const char *a                       # compact: projected inputs
+    const char *last                    # states that step_grad asks for, with their first ones
+    const char *last0
     const char *g_output
     const char *g_h
     const char *g_c
     const char *g_gates
     const char *g_cells
-    char *da                            # compact: gradient of the gates before activation
+    char *da                            # compact: gradient of a
+    char *dm                            # compact: gradient of the product where it is another one
     char *h_last                        # compact: what the recurrent weight met
     char *g_h0
     char *g_c0
@@ -95,8 +104,8 @@ cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
 
 
 cdef void product(const Job *job, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t k, const char *l,
-                  char *out) noexcept nogil:
-    """out (rows, n) = l (rows, k) times the packed weight."""
+                  char *out, bint accumulate) noexcept nogil:
+    """out (rows, n) (+)= l (rows, k) times the packed weight, plus the bias."""
     cdef Py_ssize_t nr = job.kernels.nr, size = job.size, i, j, panel, tile
     cdef Py_ssize_t tiles = ceil_div(rows, job.kernels.mr), height = ceil_div(rows, tiles)
     cdef const char *r = job.weight
@@ -106,43 +115,46 @@ cdef void product(const Job *job, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t k, c
             i = tile * height
             (<tile_fn>job.kernels.tile)(
                 min(height, rows - i), min(nr, n - j), k, l + i * k * size, k, 1, r, nr,
-                out + (i * n + j) * size, n, False, NULL, r + 8 * nr * size, nr)
+                out + (i * n + j) * size, n, accumulate,
+                job.bias + j * size if job.bias else NULL, r + 8 * nr * size, nr)
         r += k * nr * size
 
 
 cdef void forward_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
     cdef const Job *job = <const Job *>ctx
-    cdef Py_ssize_t H = job.H, T = job.T, size = job.size, width = H * job.size
+    cdef Py_ssize_t H = job.H, T = job.T, G = job.G, width = H * job.size
     cdef const int64_t *order = job.order + chunk * job.rows
     cdef Py_ssize_t rows = min(job.rows, job.N - chunk * job.rows), active = rows
-    cdef Py_ssize_t r, n, t, s, at, length
-    cdef char *h = <char *>scratch(0, 6 * rows * width)
+    cdef Py_ssize_t r, n, t, s, at, rest
+    cdef char *h = <char *>scratch(0, (2 + G) * rows * width)
     cdef char *c = h + rows * width
     cdef char *z = c + rows * width
     for r in range(rows):
         n = order[r]
-        length = job.lengths[n]
         memcpy(h + r * width, job.h0 + n * width, width)
-        memcpy(c + r * width, job.c0 + n * width, width)
-        at = n * T + length
-        memset(job.output + at * width, 0, (T - length) * width)
-        memset(job.cells + at * width, 0, (T - length) * width)
-        memset(job.gates + at * 4 * width, 0, (T - length) * 4 * width)
+        if job.c0:
+            memcpy(c + r * width, job.c0 + n * width, width)
+        at = n * T + job.lengths[n]
+        rest = T - job.lengths[n]
+        memset(job.output + at * width, 0, rest * width)
+        if job.cells:
+            memset(job.cells + at * width, 0, rest * width)
+            memset(job.gates + at * G * width, 0, rest * G * width)
     for s in range(job.lengths[order[0]]):
         while job.lengths[order[active - 1]] <= s:
             active -= 1
-        product(job, active, 4 * H, H, h, z)
+        product(job, active, G * H, H, h, z, False)
         for r in range(active):
             n = order[r]
             t = job.lengths[n] - 1 - s if job.reverse else s
             at = n * T + t
-            job.kernels.lstm(H, job.relu, job.a + (job.first[n] + t) * 4 * width,
-                             z + r * 4 * width, c + r * width, h + r * width,
-                             job.output + at * width, job.cells + at * width,
-                             job.gates + at * 4 * width)
+            job.step(H, job.relu, job.a + (job.first[n] + t) * G * width, z + r * G * width,
+                     c + r * width, h + r * width, job.output + at * width,
+                     job.cells + at * width, job.gates + at * G * width)
     for r in range(rows):
         memcpy(job.h + order[r] * width, h + r * width, width)
-        memcpy(job.c + order[r] * width, c + r * width, width)
+        if job.c:
+            memcpy(job.c + order[r] * width, c + r * width, width)
 
 
 cdef void keep_last(const Job *job, Py_ssize_t n) noexcept nogil:
@@ -162,18 +174,19 @@ cdef void keep_last(const Job *job, Py_ssize_t n) noexcept nogil:
 
 cdef void backward_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
     cdef const Job *job = <const Job *>ctx
-    cdef Py_ssize_t H = job.H, T = job.T, size = job.size, width = H * job.size
+    cdef Py_ssize_t H = job.H, T = job.T, G = job.G, width = H * job.size
     cdef const int64_t *order = job.order + chunk * job.rows
     cdef Py_ssize_t rows = min(job.rows, job.N - chunk * job.rows), active = 0
-    cdef Py_ssize_t r, n, t, s, at
-    cdef char *d_h = <char *>scratch(0, 6 * rows * width)
+    cdef Py_ssize_t r, n, t, s, at, row
+    cdef char *d_h = <char *>scratch(0, (2 + G) * rows * width)
     cdef char *d_c = d_h + rows * width
     cdef char *d = d_c + rows * width
-    cdef const char *c_last
+    cdef const char *last
     for r in range(rows):
         n = order[r]
         memcpy(d_h + r * width, job.g_h + n * width, width)
-        memcpy(d_c + r * width, job.g_c + n * width, width)
+        if job.g_c:
+            memcpy(d_c + r * width, job.g_c + n * width, width)
         keep_last(job, n)
     for s in range(job.lengths[order[0]] - 1, -1, -1):
         while active < rows and job.lengths[order[active]] > s:
@@ -182,24 +195,32 @@ cdef void backward_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil
             n = order[r]
             t = job.lengths[n] - 1 - s if job.reverse else s
             at = n * T + t
-            c_last = job.c0 + n * width
+            row = (job.first[n] + t) * G * width
+            last = job.last0 + n * width
             if s:
-                c_last = job.cells + (at + (1 if job.reverse else -1)) * width
-            job.kernels.lstm_grad(
+                last = job.last + (at + (1 if job.reverse else -1)) * width
+            job.step_grad(
                 H, job.relu, job.g_output + at * width,
-                job.g_gates + at * 4 * width if job.g_gates else NULL,
+                job.g_gates + at * G * width if job.g_gates else NULL,
                 job.g_cells + at * width if job.g_cells else NULL,
-                job.gates + at * 4 * width, job.cells + at * width, c_last,
-                d_h + r * width, d_c + r * width,
-                job.da + (job.first[n] + t) * 4 * width, d + r * 4 * width)
-        product(job, active, H, 4 * H, d, d_h)
+                job.gates + at * G * width, job.cells + at * width, last,
+                d_h + r * width, d_c + r * width, job.da + row, d + r * G * width)
+            if job.dm:
+                memcpy(job.dm + row, d + r * G * width, G * width)
+        product(job, active, H, G * H, d, d_h, job.dm != NULL)
     for r in range(rows):
         memcpy(job.g_h0 + order[r] * width, d_h + r * width, width)
-        memcpy(job.g_c0 + order[r] * width, d_c + r * width, width)
+        if job.g_c0:
+            memcpy(job.g_c0 + order[r] * width, d_c + r * width, width)
 
 
-cdef object plan(Job *job, cnp.ndarray lengths, cnp.ndarray output, bint reverse, bint relu):
-    """Fill in the geometry; return (lengths, order, first), which must outlive the job."""
+cdef inline char *bytes_of(object array):
+    return NULL if array is None else cnp.PyArray_BYTES(array)
+
+
+cdef object plan(Job *job, Py_ssize_t gates, cnp.ndarray lengths, cnp.ndarray output,
+                 bint reverse, bint relu):
+    """Fill in the geometry; return (lengths, first, order), which must outlive the job."""
     cdef Py_ssize_t n, work
     cdef bint is_double = cnp.PyArray_TYPE(output) == cnp.NPY_DOUBLE
     cdef cnp.ndarray table, order
@@ -207,7 +228,8 @@ cdef object plan(Job *job, cnp.ndarray lengths, cnp.ndarray output, bint reverse
     job.kernels = recurrent_kernels_table[isa.level][is_double]
     job.size = 8 if is_double else 4
     job.N, job.T, job.H = output.shape[0], output.shape[1], output.shape[2]
-    job.reverse, job.relu = reverse, relu
+    job.G, job.reverse, job.relu = gates, reverse, relu
+    job.output = cnp.PyArray_BYTES(output)
     table = np.empty((3, job.N + 1), np.int64)
     rows = <int64_t *>cnp.PyArray_DATA(table)
     job.lengths, job.first, job.order = rows, rows + job.N + 1, rows + 2 * (job.N + 1)
@@ -222,8 +244,8 @@ cdef object plan(Job *job, cnp.ndarray lengths, cnp.ndarray output, bint reverse
     if not sorted_:
         order = np.argsort(-table[0, :job.N], kind="stable")
         table[2, :job.N] = order
-    work = 4 * job.N * job.T * job.H * job.H
-    job.rows = CHUNK_ROWS if 4 * job.H * job.H * job.size <= L2_BYTES else CHUNK_ROWS_LARGE
+    work = gates * job.N * job.T * job.H * job.H
+    job.rows = CHUNK_ROWS if gates * job.H * job.H * job.size <= L2_BYTES else CHUNK_ROWS_LARGE
     if work < ALONE:
         job.rows = job.N
     return table
@@ -255,7 +277,7 @@ cdef void spread(const Job *job, cnp.ndarray rows, cnp.ndarray x):
 cdef void run(Job *job, cnp.ndarray weight_hh, bint transposed) noexcept:
     """Pack the recurrent weight and go through the steps."""
     cdef Py_ssize_t H = job.H, nr = job.kernels.nr, j, panel
-    cdef Py_ssize_t k = H if transposed else 4 * H, n = 4 * H if transposed else H
+    cdef Py_ssize_t k = H if transposed else job.G * H, n = job.G * H if transposed else H
     cdef char *to
     cdef const char *w = cnp.PyArray_BYTES(weight_hh)
     with nogil:
@@ -272,58 +294,100 @@ cdef void run(Job *job, cnp.ndarray weight_hh, bint transposed) noexcept:
             parallel_for(backward_chunk, job, ceil_div(job.N, job.rows))
 
 
-def lstm(cnp.ndarray x, cnp.ndarray weight_ih, cnp.ndarray weight_hh, cnp.ndarray bias,
-         cnp.ndarray h0, cnp.ndarray c0, cnp.ndarray lengths, cnp.ndarray output, cnp.ndarray h,
-         cnp.ndarray c, cnp.ndarray gates, cnp.ndarray cells, bint reverse, bint relu):
-    """Write the outputs, the last state, and the gates and cells of all steps."""
-    cdef Job job
-    table = plan(&job, lengths, output, reverse, relu)
+cdef void forward(Job *job, cnp.ndarray x, cnp.ndarray weight_ih, cnp.ndarray weight_hh,
+                  cnp.ndarray bias, h0, c0, h, c, cnp.ndarray gates, cells):
     cdef Py_ssize_t total = job.first[job.N]
-    cdef cnp.ndarray a = gates
+    cdef cnp.ndarray a = gates      # the projection lies where the gates will
     if total:
         if total < job.N * job.T:
-            a = empty((total, 4 * job.H), x.dtype)
-        linear(compact(&job, x), weight_ih, bias, a)
-    job.a = cnp.PyArray_BYTES(a)
-    job.h0, job.c0 = cnp.PyArray_BYTES(h0), cnp.PyArray_BYTES(c0)
-    job.output, job.gates = cnp.PyArray_BYTES(output), cnp.PyArray_BYTES(gates)
-    job.cells = cnp.PyArray_BYTES(cells)
-    job.h, job.c = cnp.PyArray_BYTES(h), cnp.PyArray_BYTES(c)
-    run(&job, weight_hh, True)
+            a = empty((total, job.G * job.H), x.dtype)
+        linear(compact(job, x), weight_ih, bias, a)
+    job.a, job.gates, job.cells = bytes_of(a), bytes_of(gates), bytes_of(cells)
+    job.h0, job.c0, job.h, job.c = bytes_of(h0), bytes_of(c0), bytes_of(h), bytes_of(c)
+    run(job, weight_hh, True)
 
 
-def lstm_grad(cnp.ndarray g_output, cnp.ndarray g_h, cnp.ndarray g_c, g_gates, g_cells,
-              cnp.ndarray x, cnp.ndarray weight_ih, cnp.ndarray weight_hh, cnp.ndarray h0,
-              cnp.ndarray c0, cnp.ndarray lengths, cnp.ndarray output, cnp.ndarray gates,
-              cnp.ndarray cells, cnp.ndarray g_x, cnp.ndarray g_weight_ih,
-              cnp.ndarray g_weight_hh, cnp.ndarray g_bias, cnp.ndarray g_h0, cnp.ndarray g_c0,
-              bint reverse, bint relu):
-    """Write the gradients of all inputs; `g_gates` and `g_cells` may be None, for zeros."""
-    cdef Job job
-    table = plan(&job, lengths, output, reverse, relu)
-    cdef Py_ssize_t total = job.first[job.N], H = job.H
-    cdef cnp.ndarray da = empty((total, 4 * H), x.dtype)
+cdef void backward(Job *job, g_output, g_h, g_c, g_gates, g_cells, cnp.ndarray x,
+                   cnp.ndarray weight_ih, cnp.ndarray weight_hh, h0, gates, cells,
+                   cnp.ndarray g_x, cnp.ndarray g_weight_ih, cnp.ndarray g_weight_hh,
+                   cnp.ndarray g_bias, g_bias_hh, g_h0, g_c0):
+    cdef Py_ssize_t total = job.first[job.N], H = job.H, width = job.G * job.H
+    cdef cnp.ndarray da = empty((total, width), x.dtype)
     cdef cnp.ndarray h_last = empty((total, H), x.dtype)
-    job.g_output, job.g_h = cnp.PyArray_BYTES(g_output), cnp.PyArray_BYTES(g_h)
-    job.g_c = cnp.PyArray_BYTES(g_c)
-    job.g_gates = NULL if g_gates is None else cnp.PyArray_BYTES(g_gates)
-    job.g_cells = NULL if g_cells is None else cnp.PyArray_BYTES(g_cells)
-    job.h0, job.c0 = cnp.PyArray_BYTES(h0), cnp.PyArray_BYTES(c0)
-    job.output, job.gates = cnp.PyArray_BYTES(output), cnp.PyArray_BYTES(gates)
-    job.cells = cnp.PyArray_BYTES(cells)
-    job.da, job.h_last = cnp.PyArray_BYTES(da), cnp.PyArray_BYTES(h_last)
-    job.g_h0, job.g_c0 = cnp.PyArray_BYTES(g_h0), cnp.PyArray_BYTES(g_c0)
-    run(&job, weight_hh, False)
+    dm = da if g_bias_hh is None else empty((total, width), x.dtype)
+    job.g_output, job.g_h, job.g_c = bytes_of(g_output), bytes_of(g_h), bytes_of(g_c)
+    job.g_gates, job.g_cells = bytes_of(g_gates), bytes_of(g_cells)
+    job.h0, job.gates, job.cells = bytes_of(h0), bytes_of(gates), bytes_of(cells)
+    job.da, job.dm, job.bias = bytes_of(da), NULL if dm is da else bytes_of(dm), NULL
+    job.h_last, job.g_h0, job.g_c0 = bytes_of(h_last), bytes_of(g_h0), bytes_of(g_c0)
+    run(job, weight_hh, False)
     if total == 0:
-        for out in (g_x, g_weight_ih, g_weight_hh, g_bias):
-            out.fill(0)
+        for out in (g_x, g_weight_ih, g_weight_hh, g_bias, g_bias_hh):
+            if out is not None:
+                out.fill(0)
         return
-    matmul(da, compact(&job, x), g_weight_ih, True, False)
-    matmul(da, h_last, g_weight_hh, True, False)
-    column_sum(da.reshape(1, total, 4 * H), g_bias.reshape(1, 4 * H), 1.0)
+    matmul(da, compact(job, x), g_weight_ih, True, False)
+    matmul(dm, h_last, g_weight_hh, True, False)
+    column_sum(da.reshape(1, total, width), g_bias.reshape(1, width), 1.0)
+    if g_bias_hh is not None:
+        column_sum(dm.reshape(1, total, width), g_bias_hh.reshape(1, width), 1.0)
     if total == job.N * job.T:
         matmul(da, weight_ih, g_x.reshape(total, x.shape[2]), False, False)
     else:
         rows = empty((total, x.shape[2]), x.dtype)
         matmul(da, weight_ih, rows, False, False)
-        spread(&job, rows, g_x)
+        spread(job, rows, g_x)
+
+
+def lstm(x, weight_ih, weight_hh, bias, h0, c0, lengths, output, h, c, gates, cells, bint reverse,
+         bint relu):
+    cdef Job job
+    table = plan(&job, 4, lengths, output, reverse, relu)
+    job.step, job.bias = job.kernels.lstm, NULL
+    forward(&job, x, weight_ih, weight_hh, bias, h0, c0, h, c, gates, cells)
+
+
+def gru(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, lengths, output, h, gates, inner,
+        bint reverse):
+    cdef Job job
+    table = plan(&job, 3, lengths, output, reverse, False)
+    job.step, job.bias = job.kernels.gru, bytes_of(bias_hh)
+    forward(&job, x, weight_ih, weight_hh, bias_ih, h0, None, h, None, gates, inner)
+
+
+def rnn(x, weight_ih, weight_hh, bias, h0, lengths, output, h, bint reverse, bint relu):
+    cdef Job job
+    table = plan(&job, 1, lengths, output, reverse, relu)
+    job.step, job.bias = job.kernels.rnn, NULL
+    forward(&job, x, weight_ih, weight_hh, bias, h0, None, h, None, output, None)
+
+
+def lstm_grad(g_output, g_h, g_c, g_gates, g_cells, x, weight_ih, weight_hh, h0, c0, lengths,
+              output, gates, cells, g_x, g_weight_ih, g_weight_hh, g_bias, g_h0, g_c0,
+              bint reverse, bint relu):
+    cdef Job job
+    table = plan(&job, 4, lengths, output, reverse, relu)
+    job.step_grad = job.kernels.lstm_grad
+    job.last, job.last0 = bytes_of(cells), bytes_of(c0)
+    backward(&job, g_output, g_h, g_c, g_gates, g_cells, x, weight_ih, weight_hh, h0, gates, cells,
+             g_x, g_weight_ih, g_weight_hh, g_bias, None, g_h0, g_c0)
+
+
+def gru_grad(g_output, g_h, g_gates, g_inner, x, weight_ih, weight_hh, h0, lengths, output, gates,
+             inner, g_x, g_weight_ih, g_weight_hh, g_bias_ih, g_bias_hh, g_h0, bint reverse):
+    cdef Job job
+    table = plan(&job, 3, lengths, output, reverse, False)
+    job.step_grad = job.kernels.gru_grad
+    job.last, job.last0 = bytes_of(output), bytes_of(h0)
+    backward(&job, g_output, g_h, None, g_gates, g_inner, x, weight_ih, weight_hh, h0, gates,
+             inner, g_x, g_weight_ih, g_weight_hh, g_bias_ih, g_bias_hh, g_h0, None)
+
+
+def rnn_grad(g_output, g_h, x, weight_ih, weight_hh, h0, lengths, output, g_x, g_weight_ih,
+             g_weight_hh, g_bias, g_h0, bint reverse, bint relu):
+    cdef Job job
+    table = plan(&job, 1, lengths, output, reverse, relu)
+    job.step_grad = job.kernels.rnn_grad
+    job.last, job.last0 = bytes_of(output), bytes_of(h0)
+    backward(&job, g_output, g_h, None, None, None, x, weight_ih, weight_hh, h0, output, None,
+             g_x, g_weight_ih, g_weight_hh, g_bias, None, g_h0, None)

@@ -11,7 +11,7 @@ from ..ops import recurrent
 from ..tensor import Tensor
 from .common import labels_of, tensor
 
-__all__ = ["lstm", "sequence_mask"]
+__all__ = ["gru", "lstm", "rnn", "sequence_mask"]
 
 
 def offset(weight_hh: Tensor, bias_ih: Any, bias_hh: Any) -> Tensor:
@@ -97,6 +97,96 @@ def lstm(x: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = None, bias_hh: A
         x, weight_ih, weight_hh, offset(weight_hh, bias_ih, bias_hh), h0, c0, counts(x, lengths),
         reverse, activation)
     return output, (h, c)
+
+
+def gru(x: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = None, bias_hh: Any = None,
+        state: Any = None, lengths: Any = None, *, reverse: bool = False) -> tuple[Tensor, Tensor]:
+    """Gated recurrent units over sequences of any length.
+
+    ``r, z = sigmoid(W_ih x_t + b_ih + W_hh h + b_hh)``,
+    ``n = tanh(W_in x_t + b_in + r (W_hn h + b_hn))``, ``h = (1 - z) n + z h``.
+
+    Parameters
+    ----------
+    x : Tensor
+        (N, T, D), float32 or float64. What lies behind a sequence's length is never read.
+    weight_ih, weight_hh : Tensor
+        (3 H, D) and (3 H, H), gates r, z, n.
+    bias_ih, bias_hh : Tensor, optional
+        (3 H,) each.
+    state : Tensor, optional
+        h before the first step, (N, H); zeros by default.
+    lengths : Tensor of integers, optional
+        (N,), in any order, between 0 and T; all T by default.
+    reverse : bool
+        Whether to go from each sequence's last valid step to its first.
+
+    Returns
+    -------
+    output : Tensor
+        (N, T, H), zeros behind each length.
+    state : Tensor
+        h after each sequence's last step, (N, H).
+
+    Raises
+    ------
+    ShapeError, DTypeError, DataError
+        For weights, states or lengths that do not fit x.
+
+    References
+    ----------
+    Cho et al. 2014, Learning phrase representations using RNN encoder-decoder for statistical
+    machine translation; the reset is applied after the recurrent product.
+    """
+    x, weight_ih, weight_hh = tensor(x), tensor(weight_ih), tensor(weight_hh)
+    return recurrent.gru(x, weight_ih, weight_hh, offset(weight_hh, bias_ih, None),
+                         offset(weight_hh, None, bias_hh),
+                         start(x, weight_hh) if state is None else tensor(state),
+                         counts(x, lengths), reverse)
+
+
+def rnn(x: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = None, bias_hh: Any = None,
+        state: Any = None, lengths: Any = None, *, reverse: bool = False,
+        activation: str = "tanh") -> tuple[Tensor, Tensor]:
+    """Plain recurrent units over sequences of any length, ``h = act(W_ih x_t + W_hh h + b)``.
+
+    Parameters
+    ----------
+    x : Tensor
+        (N, T, D), float32 or float64. What lies behind a sequence's length is never read.
+    weight_ih, weight_hh : Tensor
+        (H, D) and (H, H).
+    bias_ih, bias_hh : Tensor, optional
+        (H,) each; they are added.
+    state : Tensor, optional
+        h before the first step, (N, H); zeros by default.
+    lengths : Tensor of integers, optional
+        (N,), in any order, between 0 and T; all T by default.
+    reverse : bool
+        Whether to go from each sequence's last valid step to its first.
+    activation : str
+        "tanh" or "relu".
+
+    Returns
+    -------
+    output : Tensor
+        (N, T, H), zeros behind each length.
+    state : Tensor
+        h after each sequence's last step, (N, H).
+
+    Raises
+    ------
+    ShapeError, DTypeError, DataError
+        For weights, states or lengths that do not fit x.
+
+    References
+    ----------
+    Elman 1990, Finding structure in time.
+    """
+    x, weight_ih, weight_hh = tensor(x), tensor(weight_ih), tensor(weight_hh)
+    return recurrent.rnn(x, weight_ih, weight_hh, offset(weight_hh, bias_ih, bias_hh),
+                         start(x, weight_hh) if state is None else tensor(state),
+                         counts(x, lengths), reverse, activation)
 
 
 def sequence_mask(lengths: Any, steps: int) -> Tensor:

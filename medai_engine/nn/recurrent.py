@@ -22,7 +22,7 @@ from . import init
 from .linear import positive
 from .module import Module, as_input
 
-__all__ = ["LSTM", "LSTMCell"]
+__all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNCell"]
 
 
 class Weights(Module):
@@ -186,12 +186,24 @@ class Cell(Weights):
         return f"{weight.shape[1] or None}, {self.hidden_size}"
 
 
-class WithMemory(Weights):
+class Activated(Weights):
+    """What layers and cells with a choice of activation share."""
+
+    def __init__(self, *args: Any, activation: str = "tanh", **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.activation = activation
+
+    def extra_repr(self) -> str:
+        """Return the sizes, and what is not the default."""
+        text = super().extra_repr()
+        return text if self.activation == "tanh" else f"{text}, activation={self.activation!r}"
+
+
+class LongShort(Activated):
     """What LSTM and LSTMCell share."""
 
     GATES = 4
     STATES = 2
-    activation = "tanh"
 
     def _run(self, x: Tensor, suffix: str, states: tuple[Tensor, ...] | None, lengths: Any,
              reverse: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -199,7 +211,33 @@ class WithMemory(Weights):
                       activation=self.activation)
 
 
-class LSTM(WithMemory, Layer):
+class Gated(Weights):
+    """What GRU and GRUCell share."""
+
+    GATES = 3
+    STATES = 1
+
+    def _run(self, x: Tensor, suffix: str, states: tuple[Tensor, ...] | None, lengths: Any,
+             reverse: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
+        output, h = F.gru(x, *self._weights(suffix), states[0] if states else None, lengths,
+                          reverse=reverse)
+        return output, (h,)
+
+
+class Plain(Activated):
+    """What RNN and RNNCell share."""
+
+    GATES = 1
+    STATES = 1
+
+    def _run(self, x: Tensor, suffix: str, states: tuple[Tensor, ...] | None, lengths: Any,
+             reverse: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
+        output, h = F.rnn(x, *self._weights(suffix), states[0] if states else None, lengths,
+                          reverse=reverse, activation=self.activation)
+        return output, (h,)
+
+
+class LSTM(LongShort, Layer):
     """Long short-term memory over sequences of any length; see ``functional.lstm``.
 
     ``output, (h, c) = layer(x, state=None, lengths=None)``: output (N, T, H), twice H when
@@ -237,17 +275,8 @@ class LSTM(WithMemory, Layer):
     ((2, 5, 8), (1, 2, 8))
     """
 
-    def __init__(self, *args: Any, activation: str = "tanh", **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self.activation = activation
 
-    def extra_repr(self) -> str:
-        """Return the sizes, and what is not the default."""
-        text = super().extra_repr()
-        return text if self.activation == "tanh" else f"{text}, activation={self.activation!r}"
-
-
-class LSTMCell(WithMemory, Cell):
+class LSTMCell(LongShort, Cell):
     """One step of an LSTM: ``h, c = cell(x, (h, c))`` with x (N, D), h and c (N, H).
 
     Parameters
@@ -260,6 +289,108 @@ class LSTMCell(WithMemory, Cell):
         Whether to learn offsets.
     recurrent_bias : bool
         Whether there are two of them.
+    activation : str
+        "tanh" or "relu", of the cell and of what enters it.
+    dtype : dtype
+        float32 or float64.
+    rng : Generator, optional
+        Where the first weights come from.
+    """
+
+
+class GRU(Gated, Layer):
+    """Gated recurrent units over sequences of any length; see ``functional.gru``.
+
+    ``output, h = layer(x, state=None, lengths=None)``, shapes as those of ``LSTM``.
+
+    Parameters
+    ----------
+    input_size : int or None
+        Features of a step; None takes them from the first input.
+    hidden_size : int
+        Units of each layer and direction, H.
+    num_layers : int
+        Layers, each over the outputs of the one before.
+    bias : bool
+        Whether to learn offsets.
+    recurrent_bias : bool
+        Whether there are two of them, as in PyTorch, or one, as in Keras.
+    bidirectional : bool
+        Whether to run each layer in both directions.
+    dropout : float
+        Share of a layer's outputs set to 0 on the way to the next one, while training.
+    dtype : dtype
+        float32 or float64.
+    rng : Generator, optional
+        Where the first weights, and the masks of dropout, come from.
+    """
+
+
+class GRUCell(Gated, Cell):
+    """One step of a GRU: ``h = cell(x, h)`` with x (N, D), h (N, H).
+
+    Parameters
+    ----------
+    input_size : int or None
+        Features of a step; None takes them from the first input.
+    hidden_size : int
+        Units.
+    bias : bool
+        Whether to learn offsets.
+    recurrent_bias : bool
+        Whether there are two of them.
+    dtype : dtype
+        float32 or float64.
+    rng : Generator, optional
+        Where the first weights come from.
+    """
+
+
+class RNN(Plain, Layer):
+    """Plain recurrent units over sequences of any length; see ``functional.rnn``.
+
+    ``output, h = layer(x, state=None, lengths=None)``, shapes as those of ``LSTM``.
+
+    Parameters
+    ----------
+    input_size : int or None
+        Features of a step; None takes them from the first input.
+    hidden_size : int
+        Units of each layer and direction, H.
+    num_layers : int
+        Layers, each over the outputs of the one before.
+    bias : bool
+        Whether to learn offsets.
+    recurrent_bias : bool
+        Whether there are two of them, as in PyTorch, or one, as in Keras.
+    bidirectional : bool
+        Whether to run each layer in both directions.
+    dropout : float
+        Share of a layer's outputs set to 0 on the way to the next one, while training.
+    activation : str
+        "tanh" or "relu".
+    dtype : dtype
+        float32 or float64.
+    rng : Generator, optional
+        Where the first weights, and the masks of dropout, come from.
+    """
+
+
+class RNNCell(Plain, Cell):
+    """One step of an RNN: ``h = cell(x, h)`` with x (N, D), h (N, H).
+
+    Parameters
+    ----------
+    input_size : int or None
+        Features of a step; None takes them from the first input.
+    hidden_size : int
+        Units.
+    bias : bool
+        Whether to learn offsets.
+    recurrent_bias : bool
+        Whether there are two of them.
+    activation : str
+        "tanh" or "relu".
     dtype : dtype
         float32 or float64.
     rng : Generator, optional

@@ -24,7 +24,7 @@ from .linalg import linear, same_float
 from .loss import as_indices
 from .shape import concat, reshape
 
-__all__ = ["lstm"]
+__all__ = ["gru", "lstm", "rnn"]
 
 ACTIVATIONS = ("tanh", "relu")
 
@@ -33,11 +33,11 @@ ACTIVATIONS = ("tanh", "relu")
 
 
 def check_layer(where: str, gates: int, x: np.ndarray, weight_ih: np.ndarray,
-                weight_hh: np.ndarray, bias: np.ndarray, lengths: np.ndarray,
+                weight_hh: np.ndarray, lengths: np.ndarray, biases: dict[str, np.ndarray],
                 states: dict[str, np.ndarray]) -> tuple[int, int, int]:
     """Validate a layer of so many gates; return N, T and H."""
-    same_float(where, f"x weight_ih weight_hh bias {' '.join(states)}", x, weight_ih, weight_hh,
-               bias, *states.values())
+    same_float(where, " ".join(("x weight_ih weight_hh", *biases, *states)), x, weight_ih,
+               weight_hh, *biases.values(), *states.values())
     shapes = {"x": (x.shape, "N, T, D"), "weight_ih": (weight_ih.shape, f"{gates} H, D"),
               "weight_hh": (weight_hh.shape, f"{gates} H, H")}
     if x.ndim != 3:
@@ -53,7 +53,7 @@ def check_layer(where: str, gates: int, x: np.ndarray, weight_ih: np.ndarray,
     if weight_ih.shape[1] != D:
         raise ShapeError(say(where, f"{weight_ih.shape[1]} input features", D,
                              f"Make the layer for {D} features", shapes))
-    for name, array, shape in (("bias", bias, (gates * H,)),
+    for name, array, shape in (*((name, bias, (gates * H,)) for name, bias in biases.items()),
                                *((name, state, (N, H)) for name, state in states.items())):
         if array.shape != shape:
             raise ShapeError(say(where, f"{name} of shape {shape}", array.shape,
@@ -65,6 +65,13 @@ def check_layer(where: str, gates: int, x: np.ndarray, weight_ih: np.ndarray,
         raise ShapeError(say(where, f"lengths of shape ({N},)", lengths.shape,
                              "Pass one length per sequence", shapes))
     return N, T, H
+
+
+def check_activation(where: str, activation: str) -> None:
+    """Raise unless the kernels have this activation."""
+    if activation not in ACTIVATIONS:
+        raise ParameterError(say(where, f"activation to be one of {', '.join(ACTIVATIONS)}",
+                                 repr(activation), 'Use "tanh", the usual one'))
 
 
 def check_lengths(where: str, lengths: np.ndarray, T: int) -> None:
@@ -105,17 +112,37 @@ def absent(g: Tensor) -> bool:
     return not any(g.data.strides) and g.data.size > 0 and not g.data.flat[0]
 
 
+def work(first: int, scale: int) -> Any:
+    """Count the padded steps (lengths are values): about 6 operations a gate beside the products.
+
+    ``first`` is the number of x among the inputs; a gradient costs the double.
+    """
+
+    def count(arrays: Any, outs: Any, params: Any) -> tuple[int, int]:
+        x, _, weight_hh = arrays[first: first + 3]
+        width, H = weight_hh.shape
+        steps = math.prod(x.shape[:2])
+        return scale * 2 * steps * width * (x.shape[2] + H), scale * 6 * steps * width
+
+    return count
+
+
+def check_saved(where: str, got: list[np.ndarray], wanted: list[tuple[int, ...]]) -> None:
+    """Raise unless cotangents and outputs have the shapes of the outputs."""
+    if [a.shape for a in got] != wanted:
+        raise ShapeError(say(f"{where}_grad", f"what {where} gave, of shapes {wanted}",
+                             [a.shape for a in got], "Pass its outputs and their cotangents"))
+
+
 # ---- lstm -------------------------------------------------------------------------------------
 
 
 def _lstm_infer(x: np.ndarray, weight_ih: np.ndarray, weight_hh: np.ndarray, bias: np.ndarray,
                 h0: np.ndarray, c0: np.ndarray, lengths: np.ndarray, *, reverse: bool,
                 activation: str) -> list[tuple[tuple[int, ...], Any]]:
-    N, T, H = check_layer("lstm", 4, x, weight_ih, weight_hh, bias, lengths,
+    N, T, H = check_layer("lstm", 4, x, weight_ih, weight_hh, lengths, {"bias": bias},
                           {"h0": h0, "c0": c0})
-    if activation not in ACTIVATIONS:
-        raise ParameterError(say("lstm", f"activation to be one of {', '.join(ACTIVATIONS)}",
-                                 repr(activation), 'Use "tanh", the usual one'))
+    check_activation("lstm", activation)
     return [(shape, x.dtype) for shape in ((N, T, H), (N, H), (N, H), (N, T, 4 * H), (N, T, H))]
 
 
@@ -169,14 +196,6 @@ def _lstm_vjp(g_output: Tensor, g_h: Tensor, g_c: Tensor, g_gates: Tensor, g_cel
     return [g if need else None for g, need in zip((*found, None), needs, strict=True)]
 
 
-def _lstm_work(arrays: Any, outs: Any, params: Any) -> tuple[int, int]:
-    """Count the padded steps: lengths are values."""
-    x, _, weight_hh = arrays[:3]
-    width, H = weight_hh.shape
-    steps = math.prod(x.shape[:2])
-    return 2 * steps * width * (x.shape[2] + H), steps * 25 * H
-
-
 def _lstm_grad_infer(g_output: np.ndarray, g_h: np.ndarray, g_c: np.ndarray, x: np.ndarray,
                      weight_ih: np.ndarray, weight_hh: np.ndarray, h0: np.ndarray,
                      c0: np.ndarray, lengths: np.ndarray, output: np.ndarray, gates: np.ndarray,
@@ -185,11 +204,8 @@ def _lstm_grad_infer(g_output: np.ndarray, g_h: np.ndarray, g_c: np.ndarray, x: 
     bias = np.empty(weight_hh.shape[:1], x.dtype)
     specs = _lstm_infer(x, weight_ih, weight_hh, bias, h0, c0, lengths, reverse=reverse,
                         activation=activation)
-    got = [a.shape for a in (output, g_output, g_h, g_c, gates, cells, *residuals)]
-    wanted = [specs[i][0] for i in (0, 0, 1, 2, 3, 4, *((3, 4) if residuals else ()))]
-    if got != wanted:
-        raise ShapeError(say("lstm_grad", f"what lstm gave, of shapes {wanted}", got,
-                             "Pass its outputs and their cotangents"))
+    check_saved("lstm", [output, g_output, g_h, g_c, gates, cells, *residuals],
+                [specs[i][0] for i in (0, 0, 1, 2, 3, 4, *((3, 4) if residuals else ()))])
     return [(a.shape, x.dtype) for a in (x, weight_ih, weight_hh, bias, h0, c0)]
 
 
@@ -202,15 +218,14 @@ def _lstm_grad_prepare(arrays: list[np.ndarray], outs: list[np.ndarray],
 
 LSTM: Op = define(
     "lstm", infer=_lstm_infer, kernel="lstm", prepare=_lstm_prepare, vjp=_lstm_vjp,
-    outputs=("output", "h", "c", "gates", "cells"), work=_lstm_work, analytic=True,
+    outputs=("output", "h", "c", "gates", "cells"), work=work(0, 1), analytic=True,
     check=_lstm_check, onnx="LSTM",
     doc="output, h, c, gates, cells: i, f, g, o = gates of W_ih x + W_hh h + b, c = f c + i g, "
         "h = o act(c) over the valid steps of each sequence")
 LSTM_GRAD: Op = define(
     "lstm_grad", infer=_lstm_grad_infer, kernel="lstm_grad", prepare=_lstm_grad_prepare,
     outputs=("g_x", "g_weight_ih", "g_weight_hh", "g_bias", "g_h0", "g_c0"),
-    work=lambda arrays, outs, params: tuple(
-        2 * n for n in _lstm_work((arrays[3], *arrays[4:]), outs, params)),
+    work=work(3, 2),
     onnx="none: a gradient",
     doc="g_x, g_weight_ih, g_weight_hh, g_bias, g_h0, g_c0: backwards through the steps of lstm")
 
@@ -220,3 +235,162 @@ def lstm(x: Any, weight_ih: Any, weight_hh: Any, bias: Any, h0: Any, c0: Any, le
     """Return all outputs, the last h and the last c; see ``functional.lstm``."""
     return apply(LSTM, x, weight_ih, weight_hh, bias, h0, c0, lengths, reverse=reverse,
                  activation=activation)[:3]
+
+
+# ---- gru --------------------------------------------------------------------------------------
+
+
+def _gru_infer(x: np.ndarray, weight_ih: np.ndarray, weight_hh: np.ndarray, bias_ih: np.ndarray,
+               bias_hh: np.ndarray, h0: np.ndarray, lengths: np.ndarray, *,
+               reverse: bool) -> list[tuple[tuple[int, ...], Any]]:
+    N, T, H = check_layer("gru", 3, x, weight_ih, weight_hh, lengths,
+                          {"bias_ih": bias_ih, "bias_hh": bias_hh}, {"h0": h0})
+    return [(shape, x.dtype) for shape in ((N, T, H), (N, H), (N, T, 3 * H), (N, T, H))]
+
+
+def _gru_prepare(arrays: list[np.ndarray], outs: list[np.ndarray],
+                 params: dict[str, Any]) -> list[Any]:
+    return [*arrays[:6], as_indices(arrays[6]), *outs, bool(params["reverse"])]
+
+
+def _gru_steps(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor,
+               h0: Tensor, lengths: np.ndarray, reverse: bool) -> tuple[Tensor, ...]:
+    """Return the outputs of the op as a composition of steps."""
+    H = weight_hh.shape[1]
+    h, inputs = h0, ordered(x, lengths, reverse)
+    kept: tuple[list[Tensor], ...] = ([], [], [])
+    for s in range(x.shape[1]):
+        a, m = linear(inputs[:, s], weight_ih, bias_ih), linear(h, weight_hh, bias_hh)
+        both = F["sigmoid"](a[:, :2 * H] + m[:, :2 * H])
+        r, z, inner = both[:, :H], both[:, H:], m[:, 2 * H:]
+        n = F["tanh"](a[:, 2 * H:] + r * inner)
+        h = F["where"]((lengths > s)[:, None], n + z * (h - n), h)
+        for steps, value in zip(kept, (h, concat([both, n], axis=1), inner), strict=True):
+            steps.append(value)
+    output, gates, products = (ordered(joined(steps, x, width), lengths, reverse)
+                               for steps, width in zip(kept, (H, 3 * H, H), strict=True))
+    return output, h, gates, products
+
+
+def _gru_vjp(g_output: Tensor, g_h: Tensor, g_gates: Tensor, g_inner: Tensor, x: Tensor,
+             weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor, h0: Tensor,
+             lengths: Tensor, output: Tensor, gates: Tensor, inner: Tensor, needs: Any,
+             reverse: bool) -> list[Tensor | None]:
+    if MODE.get().grad:
+        _, pull = vjp(partial(_gru_steps, lengths=as_indices(lengths.data), reverse=reverse),
+                      x, weight_ih, weight_hh, bias_ih, bias_hh, h0)
+        found = pull((g_output, g_h, g_gates, g_inner))
+    else:
+        unused = absent(g_gates) and absent(g_inner)
+        found = apply(GRU_GRAD, g_output, g_h, x, weight_ih, weight_hh, h0, lengths, output, gates,
+                      inner, *(() if unused else (g_gates, g_inner)), reverse=reverse)
+    return [g if need else None for g, need in zip((*found, None), needs, strict=True)]
+
+
+def _gru_grad_infer(g_output: np.ndarray, g_h: np.ndarray, x: np.ndarray, weight_ih: np.ndarray,
+                    weight_hh: np.ndarray, h0: np.ndarray, lengths: np.ndarray,
+                    output: np.ndarray, gates: np.ndarray, inner: np.ndarray,
+                    *residuals: np.ndarray, reverse: bool) -> list[tuple[tuple[int, ...], Any]]:
+    bias = np.empty(weight_hh.shape[:1], x.dtype)
+    specs = _gru_infer(x, weight_ih, weight_hh, bias, bias, h0, lengths, reverse=reverse)
+    check_saved("gru", [output, g_output, g_h, gates, inner, *residuals],
+                [specs[i][0] for i in (0, 0, 1, 2, 3, *((2, 3) if residuals else ()))])
+    return [(a.shape, x.dtype) for a in (x, weight_ih, weight_hh, bias, bias, h0)]
+
+
+def _gru_grad_prepare(arrays: list[np.ndarray], outs: list[np.ndarray],
+                      params: dict[str, Any]) -> list[Any]:
+    residuals: list[Any] = list(arrays[10:]) or [None, None]
+    return [*arrays[:2], *residuals, *arrays[2:6], as_indices(arrays[6]), *arrays[7:10], *outs,
+            bool(params["reverse"])]
+
+
+GRU: Op = define(
+    "gru", infer=_gru_infer, kernel="gru", prepare=_gru_prepare, vjp=_gru_vjp,
+    outputs=("output", "h", "gates", "inner"), work=work(0, 1), analytic=True, onnx="GRU",
+    check=lambda x, *others, **_: check_lengths("gru", others[-1], x.shape[1]),
+    doc="output, h, gates, inner: r, z = sigmoid(a + m), n = tanh(a + r m), h = (1 - z) n + z h "
+        "with a = W_ih x + b_ih, m = W_hh h + b_hh over the valid steps of each sequence")
+GRU_GRAD: Op = define(
+    "gru_grad", infer=_gru_grad_infer, kernel="gru_grad", prepare=_gru_grad_prepare,
+    outputs=("g_x", "g_weight_ih", "g_weight_hh", "g_bias_ih", "g_bias_hh", "g_h0"),
+    work=work(2, 2), onnx="none: a gradient",
+    doc="g_x, g_weight_ih, g_weight_hh, g_bias_ih, g_bias_hh, g_h0: backwards through the steps")
+
+
+def gru(x: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any, bias_hh: Any, h0: Any, lengths: Any,
+        reverse: bool = False) -> tuple[Tensor, Tensor]:
+    """Return all outputs and the last h; see ``functional.gru``."""
+    return apply(GRU, x, weight_ih, weight_hh, bias_ih, bias_hh, h0, lengths,
+                 reverse=reverse)[:2]
+
+
+# ---- rnn --------------------------------------------------------------------------------------
+
+
+def _rnn_infer(x: np.ndarray, weight_ih: np.ndarray, weight_hh: np.ndarray, bias: np.ndarray,
+               h0: np.ndarray, lengths: np.ndarray, *, reverse: bool,
+               activation: str) -> list[tuple[tuple[int, ...], Any]]:
+    N, T, H = check_layer("rnn", 1, x, weight_ih, weight_hh, lengths, {"bias": bias}, {"h0": h0})
+    check_activation("rnn", activation)
+    return [((N, T, H), x.dtype), ((N, H), x.dtype)]
+
+
+def _rnn_prepare(arrays: list[np.ndarray], outs: list[np.ndarray],
+                 params: dict[str, Any]) -> list[Any]:
+    return [*[as_indices(a) if a.dtype.kind in "iu" else a for a in (*arrays, *outs)],
+            bool(params["reverse"]), params["activation"] == "relu"]
+
+
+def _rnn_steps(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, h0: Tensor,
+               lengths: np.ndarray, reverse: bool, activation: str) -> tuple[Tensor, Tensor]:
+    """Return the outputs of the op as a composition of steps."""
+    h, inputs, kept = h0, ordered(x, lengths, reverse), []
+    for s in range(x.shape[1]):
+        y = F[activation](linear(inputs[:, s], weight_ih, bias) + linear(h, weight_hh))
+        h = F["where"]((lengths > s)[:, None], y, h)
+        kept.append(h)
+    return ordered(joined(kept, x, weight_hh.shape[1]), lengths, reverse), h
+
+
+def _rnn_vjp(g_output: Tensor, g_h: Tensor, x: Tensor, weight_ih: Tensor, weight_hh: Tensor,
+             bias: Tensor, h0: Tensor, lengths: Tensor, output: Tensor, needs: Any, reverse: bool,
+             activation: str) -> list[Tensor | None]:
+    if MODE.get().grad:
+        _, pull = vjp(partial(_rnn_steps, lengths=as_indices(lengths.data), reverse=reverse,
+                              activation=activation), x, weight_ih, weight_hh, bias, h0)
+        found = pull((g_output, g_h))
+    else:
+        found = apply(RNN_GRAD, g_output, g_h, x, weight_ih, weight_hh, h0, lengths, output,
+                      reverse=reverse, activation=activation)
+    return [g if need else None for g, need in zip((*found, None), needs, strict=True)]
+
+
+def _rnn_grad_infer(g_output: np.ndarray, g_h: np.ndarray, x: np.ndarray, weight_ih: np.ndarray,
+                    weight_hh: np.ndarray, h0: np.ndarray, lengths: np.ndarray,
+                    output: np.ndarray, *, reverse: bool,
+                    activation: str) -> list[tuple[tuple[int, ...], Any]]:
+    bias = np.empty(weight_hh.shape[:1], x.dtype)
+    specs = _rnn_infer(x, weight_ih, weight_hh, bias, h0, lengths, reverse=reverse,
+                       activation=activation)
+    check_saved("rnn", [output, g_output, g_h], [specs[i][0] for i in (0, 0, 1)])
+    return [(a.shape, x.dtype) for a in (x, weight_ih, weight_hh, bias, h0)]
+
+
+RNN: Op = define(
+    "rnn", infer=_rnn_infer, kernel="rnn", prepare=_rnn_prepare, vjp=_rnn_vjp,
+    outputs=("output", "h"), work=work(0, 1), analytic=True, onnx="RNN",
+    check=lambda x, *others, **_: check_lengths("rnn", others[-1], x.shape[1]),
+    doc="output, h: h = act(W_ih x + W_hh h + b) over the valid steps of each sequence")
+RNN_GRAD: Op = define(
+    "rnn_grad", infer=_rnn_grad_infer, kernel="rnn_grad", prepare=_rnn_prepare,
+    outputs=("g_x", "g_weight_ih", "g_weight_hh", "g_bias", "g_h0"), work=work(2, 2),
+    onnx="none: a gradient",
+    doc="g_x, g_weight_ih, g_weight_hh, g_bias, g_h0: backwards through the steps of rnn")
+
+
+def rnn(x: Any, weight_ih: Any, weight_hh: Any, bias: Any, h0: Any, lengths: Any,
+        reverse: bool = False, activation: str = "tanh") -> tuple[Tensor, Tensor]:
+    """Return all outputs and the last h; see ``functional.rnn``."""
+    return apply(RNN, x, weight_ih, weight_hh, bias, h0, lengths, reverse=reverse,
+                 activation=activation)

@@ -16,7 +16,7 @@ Arrays = tuple[np.ndarray, ...]
 # N, T, D, H, lengths (None: all steps), reverse, activation
 CASES: list[tuple[int, int, int, int, Any, bool, str]] = [
     (2, 3, 4, 1, [1, 3], False, "tanh"), (3, 2, 5, 2, [2, 0, 1], True, "tanh"),
-    (1, 4, 2, 3, None, False, "relu"), (2, 3, 1, 2, [3, 2], True, "relu"),
+    (1, 2, 4, 3, None, False, "relu"), (2, 2, 1, 2, [2, 1], True, "relu"),
     (2, 0, 3, 2, None, False, "tanh"), (0, 3, 2, 1, None, False, "tanh"),
     (1, 1, 1, 1, [1], False, "tanh")]
 
@@ -184,3 +184,132 @@ row("lstm_grad", lambda r: [backward(r, case, residuals)
     bad=[bad(ShapeError, "what lstm gave", r0(2, 5, 4), r0(2, 4), r0(3, 4), *good()[:3],
              *good()[4:], r0(2, 5, 4), r0(2, 5, 16), r0(2, 5, 4), reverse=False,
              activation="tanh")])
+
+
+# ---- gru and rnn ------------------------------------------------------------------------------
+
+
+def stepped(act: str) -> Any:
+    """Return the outputs of a layer by PyTorch's cell, sequence after sequence."""
+
+    def run(x: Any, weight_ih: Any, weight_hh: Any, *rest: Any, reverse: bool,
+            activation: str = "tanh") -> list[Any]:
+        t = torch()
+        *biases, h0, lengths = rest
+        N, T, _ = x.shape
+        H = h0.shape[1]
+        bias_ih, bias_hh = (*biases, 0 * biases[0])[:2]
+        kind = "gru_cell" if act == "gru" else f"rnn_{activation}_cell"
+        output, h = t.zeros(N, T, H, dtype=x.dtype), h0.clone()
+        gates, inner = t.zeros(N, T, 3 * H, dtype=x.dtype), t.zeros(N, T, H, dtype=x.dtype)
+        for n, length in enumerate(lengths.tolist()):
+            for time in (range(length - 1, -1, -1) if reverse else range(length)):
+                if act == "gru":
+                    a, m = weight_ih @ x[n, time] + bias_ih, weight_hh @ h[n] + bias_hh
+                    r, z = (a + m)[: 2 * H].sigmoid().chunk(2)
+                    inner[n, time] = m[2 * H:]
+                    gates[n, time] = t.cat([r, z, (a[2 * H:] + r * m[2 * H:]).tanh()])
+                h[n] = getattr(t, kind)(x[n: n + 1, time], h[n: n + 1].clone(), weight_ih,
+                                        weight_hh, bias_ih, bias_hh)[0]
+                output[n, time] = h[n]
+        return [output, h, gates, inner] if act == "gru" else [output, h]
+
+    return run
+
+
+def _gru_inputs(r: Draw, case: Any) -> Arrays:
+    x, weight_ih, weight_hh, bias, h0, lengths = layer(r, *case[:5], gates=3, states=1)
+    return x, weight_ih, weight_hh, bias, r.normal(*bias.shape), h0, lengths
+
+
+def _gru_terms(x: np.ndarray, weight_ih: np.ndarray, weight_hh: np.ndarray, bias_ih: np.ndarray,
+               bias_hh: np.ndarray, h0: np.ndarray, lengths: np.ndarray,
+               reverse: bool) -> tuple[int, Any]:
+    return _terms(x, weight_ih, weight_hh, abs(bias_ih) + abs(bias_hh), h0, h0, lengths, reverse,
+                  "tanh")
+
+
+GRU_CASES = [case[:6] for case in CASES if case[6] == "tanh"]
+row("gru", lambda r: [sample(*_gru_inputs(r, case), reverse=case[5]) for case in GRU_CASES],
+    large=lambda r: sample(*_gru_inputs(r, (21, 9, 33, 34, r.integers(0, 10, 21))), reverse=True),
+    terms=_gru_terms, oracles={"torch": stepped("gru")},
+    exempt={"cost": "the record counts padded steps, the work follows the lengths"},
+    bad=[bad(DataError, r"lengths from 0 to 5.*got 6 at lengths\[1\]", r0(2, 5, 3), r0(12, 3),
+             r0(12, 4), r0(12), r0(12), r0(2, 4), np.array([5, 6]), reverse=False),
+         bad(ShapeError, r"bias_hh of shape \(12,\), got \(4,\)", r0(2, 5, 3), r0(12, 3),
+             r0(12, 4), r0(12), r0(4), r0(2, 4), np.array([5, 2]), reverse=False),
+         bad(ShapeError, "weights of 3 gates", r0(2, 5, 3), r0(16, 3), r0(16, 4), r0(16), r0(16),
+             r0(2, 4), np.array([5, 2]), reverse=False)])
+
+
+def _gru_backward(r: Draw, case: Any, residuals: bool) -> Sample:
+    x, weight_ih, weight_hh, bias_ih, bias_hh, h0, lengths = _gru_inputs(r, case)
+    N, T, _, H = case[:4]
+    outs = [np.empty(shape) for shape in ((N, T, H), (N, H), (N, T, 3 * H), (N, T, H))]
+    reference.gru(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, lengths, *outs, case[5])
+    cotangents = [r.normal(*y.shape) for y in outs]
+    return sample(*cotangents[:2], x, weight_ih, weight_hh, h0, lengths, outs[0], *outs[2:],
+                  *(cotangents[2:] if residuals else []), reverse=case[5])
+
+
+def _simple_grad_terms(*arrays: np.ndarray, reverse: bool,
+                       activation: str = "tanh") -> tuple[int, Any]:
+    g_output, g_h, x, weight_ih, weight_hh, h0, lengths, output, *more = arrays
+    inner = more[1] if more else output
+    cotangents = (g_output, g_h, h0 * 0, *[np.zeros(0)] * 9, *more[2:])
+    return _grad_terms(*cotangents[:3], x, weight_ih, weight_hh, h0, h0, lengths, output, output,
+                       inner, *cotangents[12:], reverse=reverse, activation=activation)
+
+
+row("gru_grad", lambda r: [_gru_backward(r, case, residuals) for case, residuals in
+                           zip(GRU_CASES, (True, False) * 4, strict=False)],
+    large=lambda r: _gru_backward(r, (21, 9, 33, 34, r.integers(0, 10, 21), False), True),
+    terms=_simple_grad_terms,
+    exempt={"cost": "the record counts padded steps, the work follows the lengths"},
+    bad=[bad(ShapeError, "what gru gave", r0(2, 5, 4), r0(3, 4), r0(2, 5, 3), r0(12, 3),
+             r0(12, 4), r0(2, 4), np.array([5, 2]), r0(2, 5, 4), r0(2, 5, 12), r0(2, 5, 4),
+             reverse=False)])
+
+
+def _rnn_inputs(r: Draw, case: Any) -> Arrays:
+    *floats, lengths = layer(r, *case[:5], gates=1, states=1)
+    return *[x / 2 for x in floats], lengths
+
+
+def _rnn_terms(x: np.ndarray, weight_ih: np.ndarray, weight_hh: np.ndarray, bias: np.ndarray,
+               h0: np.ndarray, lengths: np.ndarray, reverse: bool,
+               activation: str) -> tuple[int, Any]:
+    """Bound the error: with relu the state, and its error, grow by the weight in every step."""
+    k, magnitude = _terms(x, weight_ih, weight_hh, bias, h0, h0, lengths, reverse, activation)
+    return k, magnitude * (1 + np.abs(weight_hh).sum(1).max(initial=0)) ** x.shape[1]
+
+
+row("rnn", lambda r: [sample(*_rnn_inputs(r, case), reverse=case[5], activation=case[6])
+                      for case in CASES],
+    large=lambda r: sample(*_rnn_inputs(r, (21, 9, 33, 64, r.integers(0, 10, 21))), reverse=True,
+                           activation="tanh"),
+    terms=_rnn_terms, oracles={"torch": stepped("rnn")},
+    exempt={"cost": "the record counts padded steps, the work follows the lengths"},
+    bad=[bad(DataError, r"lengths from 0 to 5.*got -2 at lengths\[0\]", r0(2, 5, 3), r0(4, 3),
+             r0(4, 4), r0(4), r0(2, 4), np.array([-2, 3]), reverse=False, activation="tanh"),
+         bad(ShapeError, r"h0 of shape \(2, 4\), got \(1, 4\)", r0(2, 5, 3), r0(4, 3), r0(4, 4),
+             r0(4), r0(1, 4), np.array([5, 2]), reverse=False, activation="tanh"),
+         bad(ParameterError, "one of tanh, relu, got 'elu'", r0(2, 5, 3), r0(4, 3), r0(4, 4),
+             r0(4), r0(2, 4), np.array([5, 2]), reverse=False, activation="elu")])
+
+
+def _rnn_backward(r: Draw, case: Any) -> Sample:
+    x, weight_ih, weight_hh, bias, h0, lengths = _rnn_inputs(r, case)
+    output, h = np.empty((*x.shape[:2], h0.shape[1])), np.empty(h0.shape)
+    reference.rnn(x, weight_ih, weight_hh, bias, h0, lengths, output, h, case[5],
+                  case[6] == "relu")
+    return sample(r.normal(*output.shape), r.normal(*h.shape), x, weight_ih, weight_hh, h0,
+                  lengths, output, reverse=case[5], activation=case[6])
+
+
+row("rnn_grad", lambda r: [_rnn_backward(r, case) for case in CASES],
+    large=lambda r: _rnn_backward(r, (21, 9, 33, 64, r.integers(0, 10, 21), False, "tanh")),
+    terms=_simple_grad_terms,
+    exempt={"cost": "the record counts padded steps, the work follows the lengths"},
+    bad=[bad(ShapeError, "what rnn gave", r0(2, 5, 4), r0(3, 4), r0(2, 5, 3), r0(4, 3), r0(4, 4),
+             r0(2, 4), np.array([5, 2]), r0(2, 5, 4), reverse=False, activation="tanh")])
