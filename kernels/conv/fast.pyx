@@ -173,7 +173,7 @@ cdef void pack_chunk(void *ctx, Py_ssize_t block, int worker) noexcept nogil:
 
 cdef Py_ssize_t list_taps(const Conv *p, const Run *d, const Run *h, const Run *w,
                           conv_tap *taps) noexcept nogil:
-    """List the kernel positions of a block; along the last axis those that follow in memory join."""
+    """List the kernel positions of a block; those that follow each other in memory join."""
     cdef bint joined = w.tap_step == 1 and w.source_tap == 1 and p.groups == 1 and not p.depthwise
     cdef Py_ssize_t KW = p.axis[2].kernel, along = 1 if joined else w.taps
     cdef Py_ssize_t length = p.cg * (w.taps if joined else 1), pieces = ceil_div(length, PIECE)

@@ -50,6 +50,7 @@ ctypedef void (*pack_fn)(
 
 cdef enum:
     GROUP = 256                 # pixels: 32 KiB of packed g
+    DEPTH_GROUP = 4096          # values of g: 16 KiB, and as many of x
     PARTS_BYTES = 4 << 20       # of copies of the weight
 
 
@@ -63,11 +64,12 @@ cdef struct Weight:
     Axis axis[3]                        # source of x, out of g
     Py_ssize_t N, T, groups             # T kernel positions; depthwise counts as one group
     Py_ssize_t ci, co, cg, fg           # channels of x and g, and of a group of them
-    Py_ssize_t blocks, spans            # of a group: NR output channels, ranges of input channels
+    Py_ssize_t lanes                    # output channels of a block: NR, or all of depthwise
+    Py_ssize_t blocks, spans            # of a group: output channels, ranges of input channels
     Py_ssize_t width                    # input channels of the longest range
     Py_ssize_t segments, rows, units    # of a row of g; rows of a pixel group; pixel groups
     Py_ssize_t parts
-    char *copies                        # [part][block of the weight][T][width][NR]
+    char *copies                        # [part][block of the weight][T][width][lanes]
 
 
 cdef Py_ssize_t list_rows(const Weight *p, Py_ssize_t tap, Py_ssize_t row0, Py_ssize_t row1,
@@ -104,7 +106,10 @@ cdef void add_position(const Weight *p, Py_ssize_t tap, Py_ssize_t rows, Py_ssiz
     cdef Py_ssize_t tiles = ceil_div(rows, p.mr), tile, i, lks = p.axis[2].stride * p.ci
     cdef Py_ssize_t count = list_rows(p, tap, row0, row1, w0, w1, a, b, rks, taps)
     if count and p.depthwise:
-        (<depth_fn>p.kernels.depth)(n, taps, count, x, lks, g, rks, sums)
+        for i in range(ceil_div(n, p.nr)):
+            tile = i * p.nr
+            (<depth_fn>p.kernels.depth)(min(p.nr, n - tile), taps, count, x + tile * p.size, lks,
+                                        g + tile * p.size, rks, sums + tile * p.size)
     elif count:
         for tile in range(tiles):
             i = cut(rows, tiles, tile)
@@ -116,25 +121,24 @@ cdef void add_position(const Weight *p, Py_ssize_t tap, Py_ssize_t rows, Py_ssiz
 cdef void part_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
     """A part of the pixels, for one block of the weight."""
     cdef Weight *p = <Weight *>ctx
-    cdef Py_ssize_t size = p.size, nr = p.nr, chunks = p.groups * p.blocks * p.spans
+    cdef Py_ssize_t size = p.size, lanes = p.lanes, chunks = p.groups * p.blocks * p.spans
     cdef Py_ssize_t part = chunk % p.parts, target = chunk // p.parts
     cdef Py_ssize_t span = target % p.spans, block = target // p.spans
-    cdef Py_ssize_t group = block // p.blocks, j = block % p.blocks * nr, n = min(nr, p.fg - j)
+    cdef Py_ssize_t group = block // p.blocks, j = block % p.blocks * lanes
+    cdef Py_ssize_t n = min(lanes, p.fg - j)
     cdef Py_ssize_t c0 = cut(p.cg, p.spans, span), c1 = cut(p.cg, p.spans, span + 1)
-    cdef Py_ssize_t unit, row0, row1, w0, w1, first, last, t, W = p.axis[2].out, rks = nr
+    cdef Py_ssize_t unit, row0, row1, w0, w1, first, last, t, W = p.axis[2].out, rks = lanes
     cdef const Axis *A = &p.axis[2]
-    cdef Py_ssize_t copy = p.T * p.width * nr * size
-    cdef char *sums = p.copies + (part * chunks + target) * copy
+    cdef Py_ssize_t copy = p.T * p.width * lanes * size
     cdef conv_tap *taps = <conv_tap *>scratch(0, p.rows * sizeof(conv_tap))
     cdef const char *x = p.x + (j if p.depthwise else group * p.cg + c0) * size
     cdef const char *g
-    cdef char *packed
+    cdef char *packed = <char *>scratch(1, copy + p.rows * ceil_div(W, p.segments) * lanes * size)
+    cdef char *sums = packed
     cdef char *to
-    if p.parts == 1:
-        sums = <char *>scratch(1, copy + p.rows * ceil_div(W, p.segments) * nr * size)
-        packed = sums + copy
-    else:
-        packed = <char *>scratch(1, p.rows * ceil_div(W, p.segments) * nr * size)
+    packed += copy
+    if p.parts > 1:
+        sums = p.copies + (part * chunks + target) * copy
     memset(sums, 0, copy)
     for unit in range(cut(p.units, p.parts, part), cut(p.units, p.parts, part + 1)):
         row0 = unit // p.segments * p.rows
@@ -145,17 +149,17 @@ cdef void part_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
         if p.depthwise:
             rks = p.co
         else:
-            (<pack_fn>p.kernels.pack)(g, p.co, (row1 - row0) * (w1 - w0), n, nr, packed)
+            (<pack_fn>p.kernels.pack)(g, p.co, (row1 - row0) * (w1 - w0), n, lanes, packed)
             g = packed
         first, last = w0, w0
         if p.joined:    # pixels that all positions along the last axis use: one product for these
             first = max(w0, ceil_div(A.padding, A.stride))
             last = max(first, min(w1, ceil_div(A.source + A.padding - A.kernel + 1, A.stride)))
             for t in range(p.T // A.kernel):
-                add_position(p, t * A.kernel, A.kernel * p.cg, n, row0, row1, w0, w1, first, last, x, g,
-                             rks, taps, sums + t * A.kernel * p.cg * nr * size)
+                add_position(p, t * A.kernel, A.kernel * p.cg, n, row0, row1, w0, w1, first, last,
+                             x, g, rks, taps, sums + t * A.kernel * p.cg * lanes * size)
         for t in range(p.T):
-            to = sums + t * p.width * nr * size
+            to = sums + t * p.width * lanes * size
             if w0 < first:
                 add_position(p, t, c1 - c0, n, row0, row1, w0, w1, w0, first, x, g, rks, taps, to)
             if last < w1:
@@ -168,17 +172,18 @@ cdef void store(const Weight *p, Py_ssize_t target, const char *sums,
                 Py_ssize_t stride) noexcept nogil:
     """Add the parts of a block of the weight, transposed."""
     cdef Py_ssize_t span = target % p.spans, block = target // p.spans, t
-    cdef Py_ssize_t group = block // p.blocks, j = block % p.blocks * p.nr
+    cdef Py_ssize_t group = block // p.blocks, j = block % p.blocks * p.lanes
     cdef Py_ssize_t c0 = cut(p.cg, p.spans, span), c1 = cut(p.cg, p.spans, span + 1)
     for t in range(p.T):
         (<sum_fn>p.kernels.sum_parts)(
-            sums + t * p.width * p.nr * p.size, p.parts, stride, c1 - c0, min(p.nr, p.fg - j),
+            sums + t * p.width * p.lanes * p.size, p.parts, stride, c1 - c0,
+            min(p.lanes, p.fg - j),
             p.out + (((group * p.fg + j) * p.T + t) * p.cg + c0) * p.size, p.T * p.cg)
 
 
 cdef void store_chunk(void *ctx, Py_ssize_t target, int worker) noexcept nogil:
     cdef Weight *p = <Weight *>ctx
-    cdef Py_ssize_t copy = p.T * p.width * p.nr
+    cdef Py_ssize_t copy = p.T * p.width * p.lanes
     store(p, target, p.copies + target * copy * p.size,
           copy * p.groups * p.blocks * p.spans)
 
@@ -186,15 +191,20 @@ cdef void store_chunk(void *ctx, Py_ssize_t target, int worker) noexcept nogil:
 cdef void run(Weight *p) noexcept nogil:
     cdef Py_ssize_t W = p.axis[2].out, rows = p.N * p.axis[0].out * p.axis[1].out, copy, targets
     cdef double work
-    p.blocks = ceil_div(p.fg, p.nr)
-    p.spans = min(ceil_div(p.cg, p.mr), ceil_div(p.T * p.cg * p.nr * p.size, BLOCK_BYTES))
+    cdef Py_ssize_t pixels = GROUP
+    p.lanes = p.nr
+    if p.depthwise:     # all channels of a pixel, which follow each other
+        p.lanes = ceil_div(p.fg, p.nr) * p.nr
+        pixels = max(8, min(GROUP, DEPTH_GROUP // p.fg))
+    p.blocks = ceil_div(p.fg, p.lanes)
+    p.spans = min(ceil_div(p.cg, p.mr), ceil_div(p.T * p.cg * p.lanes * p.size, BLOCK_BYTES))
     p.width = ceil_div(p.cg, p.spans)
-    p.segments = ceil_div(W, GROUP)
-    p.rows = max(1, GROUP // W)
+    p.segments = ceil_div(W, pixels)
+    p.rows = max(1, pixels // W)
     p.units = ceil_div(rows, p.rows) * p.segments
     targets = p.groups * p.blocks * p.spans
-    copy = targets * p.T * p.width * p.nr * p.size
-    work = <double>rows * W * p.T * p.cg * p.blocks * p.nr * p.groups
+    copy = targets * p.T * p.width * p.lanes * p.size
+    work = <double>rows * W * p.T * p.cg * p.blocks * p.lanes * p.groups
     p.parts = min(p.units, ceil_div(CHUNKS, targets))
     p.parts = max(1, min(p.parts, min(PARTS_BYTES // copy, <Py_ssize_t>(work / ALONE))))
     p.copies = <char *>scratch(2, copy * p.parts) if p.parts > 1 else NULL
