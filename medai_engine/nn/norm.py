@@ -34,6 +34,11 @@ class Channels(Module):
         self.weight = Parameter(np.ones(C, dtype)) if affine else None
         self.bias = Parameter(np.zeros(C, dtype)) if affine else None
 
+    @property
+    def affine(self) -> bool:
+        """Whether weight and bias are learned."""
+        return self.weight is not None
+
     def _input(self, x: Any, like: Tensor | None) -> Tensor:
         """Return x in the layer's dtype; raise unless it has the axes of this layer."""
         x = tensor(x) if like is None else as_input(x, like)
@@ -92,13 +97,21 @@ class BatchNorm(Channels):
                 self.num_batches_tracked.copy_(self.num_batches_tracked + 1)
         return y
 
+    @property
+    def num_features(self) -> int | None:
+        """Channels C, None as long as they are unknown."""
+        held = next((a for a, _ in self._arrays() if a is not None), None)
+        return None if held is None else held.shape[0] or None
+
+    @property
+    def track_running_stats(self) -> bool:
+        """Whether there are running statistics."""
+        return self.running_mean is not None
+
     def extra_repr(self) -> str:
         """Return the sizes and options."""
-        held = next((a for a, _ in self._arrays() if a is not None), None)
-        features = None if held is None else held.shape[0] or None
-        return (f"num_features={features}, eps={self.eps}, momentum={self.momentum}, "
-                f"affine={self.weight is not None}, "
-                f"track_running_stats={self.running_mean is not None}")
+        return (f"num_features={self.num_features}, eps={self.eps}, momentum={self.momentum}, "
+                f"affine={self.affine}, track_running_stats={self.track_running_stats}")
 
 
 class BatchNorm1d(BatchNorm):
@@ -166,8 +179,7 @@ class InstanceNorm(Channels):
 
     def extra_repr(self) -> str:
         """Return the sizes and options."""
-        return (f"num_features={self.num_features}, eps={self.eps}, "
-                f"affine={self.weight is not None}")
+        return f"num_features={self.num_features}, eps={self.eps}, affine={self.affine}"
 
 
 class InstanceNorm1d(InstanceNorm):
