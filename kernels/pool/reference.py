@@ -11,8 +11,8 @@ are all the same to the kernels, and so are averaging, interpolation and their a
     resample       y[n, o] = sum over d, h, w of weight_d[o_d, i] weight_h[o_h, j] weight_w[o_w, k]
                    x[n, start_d + i, start_h + j, start_w + k]
 
-Both ends of a table never decrease, and an input lies in a contiguous range of windows, or (with a
-step) in some of them.
+Both ends of a table never decrease (with a step, a start by less than a step), so that the windows
+which may hold an input are a contiguous range.
 
 Bytes: every kernel reads its inputs and writes its outputs once; windows overlap in the cache.
 
