@@ -5,7 +5,8 @@
 Chunks are parts of the pixels times blocks of the weight that fit into L2. Loops, outside in:
 groups of about GROUP pixels, whose NR channels of g are packed and stay in L1 > kernel positions,
 whose pixels outside x are cut off > tiles of MR input channels x NR output channels > rows of
-pixels. The pixels are cut into parts only while the copies of the weight stay under PARTS_BYTES.
+pixels. With few input channels the kernel positions of a row count as channels too. The pixels are
+cut into parts only while the copies of the weight stay under PARTS_BYTES.
 
 A sum runs over the pixels of a group in registers, then over groups, then over parts, in order:
 all cut by shape alone, no trace of tiles or threads.
@@ -51,6 +52,7 @@ ctypedef void (*pack_fn)(
 cdef enum:
     GROUP = 256                 # pixels: 32 KiB of packed g
     DEPTH_GROUP = 4096          # values of g: 16 KiB, and as many of x
+    DIRECT_BYTES = 512          # of a pixel of g: wider ones push each other out of L1
     PARTS_BYTES = 4 << 20       # of copies of the weight
 
 
@@ -58,6 +60,7 @@ cdef struct Weight:
     const grad_weight_kernels *kernels
     Py_ssize_t size, mr, nr
     bint depthwise, joined              # joined: positions along the last axis are channels
+    bint direct                         # g is read where it lies: few tiles would use its copy
     const char *x
     const char *g
     char *out
@@ -146,7 +149,7 @@ cdef void part_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
         w0 = cut(W, p.segments, unit % p.segments)
         w1 = cut(W, p.segments, unit % p.segments + 1)
         g = p.g + ((row0 * W + w0) * p.co + group * p.fg + j) * size
-        if p.depthwise:
+        if p.direct:
             rks = p.co
         else:
             (<pack_fn>p.kernels.pack)(g, p.co, (row1 - row0) * (w1 - w0), n, lanes, packed)
@@ -196,6 +199,7 @@ cdef void run(Weight *p) noexcept nogil:
     if p.depthwise:     # all channels of a pixel, which follow each other
         p.lanes = ceil_div(p.fg, p.nr) * p.nr
         pixels = max(8, min(GROUP, DEPTH_GROUP // p.fg))
+    p.direct = p.depthwise or (p.joined and p.fg % p.nr == 0 and p.co * p.size <= DIRECT_BYTES)
     p.blocks = ceil_div(p.fg, p.lanes)
     p.spans = min(ceil_div(p.cg, p.mr), ceil_div(p.T * p.cg * p.lanes * p.size, BLOCK_BYTES))
     p.width = ceil_div(p.cg, p.spans)
