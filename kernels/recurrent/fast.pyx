@@ -94,7 +94,9 @@ cdef struct Job:
     const char *g_cells
     char *da                            # compact: gradient of a
     char *dm                            # compact: gradient of the product where it is another one
-    char *h_last                        # compact: what the recurrent weight met
+    char *met                           # compact: what the recurrent weight met, after x if given
+    Py_ssize_t met_step, x_step         # bytes of a row
+    const char *x
     char *g_h0
     char *g_c0
 
@@ -157,19 +159,20 @@ cdef void forward_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
             memcpy(job.c + order[r] * width, c + r * width, width)
 
 
-cdef void keep_last(const Job *job, Py_ssize_t n) noexcept nogil:
-    """Copy the state before each step of a sequence: its outputs, moved by one step."""
-    cdef Py_ssize_t length = job.lengths[n], width = job.H * job.size
-    cdef char *to = job.h_last + job.first[n] * width
-    cdef const char *output = job.output + n * job.T * width
-    if length == 0:
-        return
-    if job.reverse:
-        memcpy(to, output + width, (length - 1) * width)
-        to += (length - 1) * width
-    else:
-        memcpy(to + width, output, (length - 1) * width)
-    memcpy(to, job.h0 + n * width, width)
+cdef void keep_met(const Job *job, Py_ssize_t n) noexcept nogil:
+    """Copy what the weights met in each step of a sequence: its input, the h before it."""
+    cdef Py_ssize_t length = job.lengths[n], width = job.H * job.size, t, last
+    cdef char *to = job.met + job.first[n] * job.met_step
+    for t in range(length):
+        if job.x:
+            memcpy(to, job.x + (n * job.T + t) * job.x_step, job.x_step)
+            to += job.x_step
+        last = t + 1 if job.reverse else t - 1
+        if 0 <= last < length:
+            memcpy(to, job.output + (n * job.T + last) * width, width)
+        else:
+            memcpy(to, job.h0 + n * width, width)
+        to += width
 
 
 cdef void backward_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
@@ -187,7 +190,7 @@ cdef void backward_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil
         memcpy(d_h + r * width, job.g_h + n * width, width)
         if job.g_c:
             memcpy(d_c + r * width, job.g_c + n * width, width)
-        keep_last(job, n)
+        keep_met(job, n)
     for s in range(job.lengths[order[0]] - 1, -1, -1):
         while active < rows and job.lengths[order[active]] > s:
             active += 1
@@ -222,8 +225,8 @@ cdef object plan(Job *job, Py_ssize_t gates, cnp.ndarray lengths, cnp.ndarray ou
                  bint reverse, bint relu):
     """Fill in the geometry; return (lengths, first, order), which must outlive the job."""
     cdef Py_ssize_t n, work
-    cdef bint is_double = cnp.PyArray_TYPE(output) == cnp.NPY_DOUBLE
-    cdef cnp.ndarray table, order
+    cdef bint is_double = cnp.PyArray_TYPE(output) == cnp.NPY_DOUBLE, sorted_ = True
+    cdef cnp.ndarray table
     cdef int64_t *rows
     job.kernels = recurrent_kernels_table[isa.level][is_double]
     job.size = 8 if is_double else 4
@@ -234,7 +237,6 @@ cdef object plan(Job *job, Py_ssize_t gates, cnp.ndarray lengths, cnp.ndarray ou
     rows = <int64_t *>cnp.PyArray_DATA(table)
     job.lengths, job.first, job.order = rows, rows + job.N + 1, rows + 2 * (job.N + 1)
     cdef const int64_t *given = <const int64_t *>cnp.PyArray_DATA(lengths)
-    cdef bint sorted_ = True
     rows[job.N + 1] = 0
     for n in range(job.N):
         rows[n] = max(0, min(given[n], job.T))
@@ -242,8 +244,7 @@ cdef object plan(Job *job, Py_ssize_t gates, cnp.ndarray lengths, cnp.ndarray ou
         rows[2 * (job.N + 1) + n] = n
         sorted_ = sorted_ and (n == 0 or rows[n] <= rows[n - 1])
     if not sorted_:
-        order = np.argsort(-table[0, :job.N], kind="stable")
-        table[2, :job.N] = order
+        table[2, :job.N] = np.argsort(-table[0, :job.N], kind="stable")
     work = gates * job.N * job.T * job.H * job.H
     job.rows = CHUNK_ROWS if gates * job.H * job.H * job.size <= L2_BYTES else CHUNK_ROWS_LARGE
     if work < ALONE:
@@ -276,18 +277,17 @@ cdef void spread(const Job *job, cnp.ndarray rows, cnp.ndarray x):
 
 cdef void run(Job *job, cnp.ndarray weight_hh, bint transposed) noexcept:
     """Pack the recurrent weight and go through the steps."""
-    cdef Py_ssize_t H = job.H, nr = job.kernels.nr, j, panel
+    cdef Py_ssize_t H = job.H, nr = job.kernels.nr, panel
     cdef Py_ssize_t k = H if transposed else job.G * H, n = job.G * H if transposed else H
-    cdef char *to
     cdef const char *w = cnp.PyArray_BYTES(weight_hh)
+    cdef char *to = <char *>scratch(2, ceil_div(n, nr) * nr * k * job.size)
+    job.weight = to
     with nogil:
-        to = <char *>scratch(2, ceil_div(n, nr) * nr * k * job.size)
-        job.weight = to
         if transposed:
             for panel in range(ceil_div(n, nr)):
-                j = panel * nr
                 (<pack_fn>job.kernels.pack_transposed)(
-                    w + j * k * job.size, k, k, min(nr, n - j), nr, to + j * k * job.size)
+                    w + panel * nr * k * job.size, k, k, min(nr, n - panel * nr), nr,
+                    to + panel * nr * k * job.size)
             parallel_for(forward_chunk, job, ceil_div(job.N, job.rows))
         else:
             (<pack_fn>job.kernels.pack)(w, n, k, n, nr, to)
@@ -296,8 +296,8 @@ cdef void run(Job *job, cnp.ndarray weight_hh, bint transposed) noexcept:
 
 cdef void forward(Job *job, cnp.ndarray x, cnp.ndarray weight_ih, cnp.ndarray weight_hh,
                   cnp.ndarray bias, h0, c0, h, c, cnp.ndarray gates, cells):
-    cdef Py_ssize_t total = job.first[job.N]
     cdef cnp.ndarray a = gates      # the projection lies where the gates will
+    cdef Py_ssize_t total = job.first[job.N]
     if total:
         if total < job.N * job.T:
             a = empty((total, job.G * job.H), x.dtype)
@@ -311,30 +311,37 @@ cdef void backward(Job *job, g_output, g_h, g_c, g_gates, g_cells, cnp.ndarray x
                    cnp.ndarray weight_ih, cnp.ndarray weight_hh, h0, gates, cells,
                    cnp.ndarray g_x, cnp.ndarray g_weight_ih, cnp.ndarray g_weight_hh,
                    cnp.ndarray g_bias, g_bias_hh, g_h0, g_c0):
-    cdef Py_ssize_t total = job.first[job.N], H = job.H, width = job.G * job.H
+    cdef Py_ssize_t total = job.first[job.N], width = job.G * job.H, D = x.shape[2]
     cdef cnp.ndarray da = empty((total, width), x.dtype)
-    cdef cnp.ndarray h_last = empty((total, H), x.dtype)
-    dm = da if g_bias_hh is None else empty((total, width), x.dtype)
+    cdef bint joint = g_bias_hh is None     # one product gives the gradients of both weights
+    cdef cnp.ndarray met = empty((total, D + job.H if joint else job.H), x.dtype)
+    dm = da if joint else empty((total, width), x.dtype)
+    job.x, job.x_step = bytes_of(x) if joint else NULL, D * job.size
+    job.met, job.met_step = bytes_of(met), met.shape[1] * job.size
     job.g_output, job.g_h, job.g_c = bytes_of(g_output), bytes_of(g_h), bytes_of(g_c)
     job.g_gates, job.g_cells = bytes_of(g_gates), bytes_of(g_cells)
     job.h0, job.gates, job.cells = bytes_of(h0), bytes_of(gates), bytes_of(cells)
     job.da, job.dm, job.bias = bytes_of(da), NULL if dm is da else bytes_of(dm), NULL
-    job.h_last, job.g_h0, job.g_c0 = bytes_of(h_last), bytes_of(g_h0), bytes_of(g_c0)
+    job.g_h0, job.g_c0 = bytes_of(g_h0), bytes_of(g_c0)
     run(job, weight_hh, False)
     if total == 0:
         for out in (g_x, g_weight_ih, g_weight_hh, g_bias, g_bias_hh):
             if out is not None:
                 out.fill(0)
         return
-    matmul(da, compact(job, x), g_weight_ih, True, False)
-    matmul(dm, h_last, g_weight_hh, True, False)
     column_sum(da.reshape(1, total, width), g_bias.reshape(1, width), 1.0)
-    if g_bias_hh is not None:
+    if joint:
+        both = empty((width, D + job.H), x.dtype)
+        matmul(da, met, both, True, False)
+        g_weight_ih[...], g_weight_hh[...] = both[:, :D], both[:, D:]
+    else:
+        matmul(da, compact(job, x), g_weight_ih, True, False)
+        matmul(dm, met, g_weight_hh, True, False)
         column_sum(dm.reshape(1, total, width), g_bias_hh.reshape(1, width), 1.0)
     if total == job.N * job.T:
-        matmul(da, weight_ih, g_x.reshape(total, x.shape[2]), False, False)
+        matmul(da, weight_ih, g_x.reshape(total, D), False, False)
     else:
-        rows = empty((total, x.shape[2]), x.dtype)
+        rows = empty((total, D), x.dtype)
         matmul(da, weight_ih, rows, False, False)
         spread(job, rows, g_x)
 
