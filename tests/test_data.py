@@ -379,16 +379,16 @@ def test_models_come_back(tmp_path, name):
 
 def test_every_layer_can_be_described():
     """A layer whose options cannot be read would only be found out when a user saves."""
+    from module_table import ROWS
+
     from medai_engine.io.models import BUILDABLE, build, describe
 
-    given = {"Linear": (3, 2), "Embedding": (4, 2), "Reshape": (2,), "Standardize": (2,),
-             "Residual": (nn.Identity(),)}
-    for name, kind in BUILDABLE.items():
-        if name != "Module":
-            layer = kind(*given.get(name, ()))
-            told = describe(layer)
-            assert told["options"] is not None, name
-            assert repr(build(told)) == repr(layer)
+    layers = [data.Standardize(2), *(row.make() for row in ROWS.values())]
+    for layer in layers:
+        told = describe(layer)
+        assert told["options"] is not None, layer
+        assert repr(build(told)) == repr(layer)
+    assert set(BUILDABLE) - {"Module"} <= {type(layer).__name__ for layer in layers}
 
 
 class Own(nn.Module):
@@ -398,6 +398,19 @@ class Own(nn.Module):
 
     def forward(self, x):
         return self.layer(x)
+
+
+class Wider(Own):
+    def __init__(self, extra: int, **options):
+        super().__init__(**options)
+        self.extra = extra
+
+
+def test_options_that_are_handed_on(tmp_path):
+    model = Wider(1, width=3)
+    model.save(tmp_path / "own")
+    again = me.load(tmp_path / "own", classes=[Wider])
+    assert (again.extra, again.width) == (1, 3)
 
 
 def test_classes_of_ones_own(tmp_path):

@@ -164,11 +164,22 @@ def _describe(module: Module, seen: dict[int, int]) -> dict[str, Any]:
 
 
 def _options(kind: type[Module]) -> list[inspect.Parameter]:
-    """Return what the constructor takes, without what only sets the first weights."""
-    if kind.__init__ is object.__init__:
-        return []
-    return [p for p in list(inspect.signature(kind.__init__).parameters.values())[1:]
-            if p.name not in ("dtype", "init", "rng")]
+    """Return what the constructor takes, without what only sets the first weights.
+
+    One that hands ``**options`` on takes those of the next constructor, too.
+    """
+    found: dict[str, inspect.Parameter] = {}
+    for owner in kind.__mro__:
+        if owner is object or "__init__" not in vars(owner):
+            continue
+        given = list(inspect.signature(vars(owner)["__init__"]).parameters.values())[1:]
+        handed_on = any(p.kind is p.VAR_KEYWORD for p in given)
+        for p in given:
+            if not handed_on or p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+                found.setdefault(p.name, p)
+        if not handed_on:
+            break
+    return [p for p in found.values() if p.name not in ("dtype", "init", "rng")]
 
 
 def _option(module: Module, parameter: inspect.Parameter) -> Any:

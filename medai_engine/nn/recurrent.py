@@ -30,6 +30,7 @@ class Weights(Module):
 
     GATES: int
     STATES: int
+    FIRST: str  # suffix of the weights that see the input
     hidden_size: int
     _rng: Generator | None
     # x, suffix, states or None, lengths or None, reverse -> outputs, states
@@ -47,6 +48,21 @@ class Weights(Module):
     def _weights(self, suffix: str) -> tuple[Any, Any, Any, Any]:
         return (getattr(self, f"weight_ih{suffix}"), getattr(self, f"weight_hh{suffix}"),
                 getattr(self, f"bias_ih{suffix}"), getattr(self, f"bias_hh{suffix}"))
+
+    @property
+    def input_size(self) -> int | None:
+        """Features of the input, None as long as they are unknown."""
+        return self._weights(self.FIRST)[0].shape[1] or None
+
+    @property
+    def bias(self) -> bool:
+        """Whether there are biases."""
+        return self._weights(self.FIRST)[2] is not None
+
+    @property
+    def recurrent_bias(self) -> bool:
+        """Whether there is a second bias beside the recurrent product."""
+        return self._weights(self.FIRST)[3] is not None
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew, uniform within 1 / sqrt(hidden_size)."""
@@ -79,6 +95,8 @@ class Weights(Module):
 class Layer(Weights):
     """Layers and directions stacked; what all recurrent layers share."""
 
+    FIRST = "_l0"
+
     def __init__(self, input_size: int | None, hidden_size: int, num_layers: int = 1,
                  bias: bool = True, recurrent_bias: bool = True, bidirectional: bool = False,
                  dropout: float = 0.0, *, dtype: Any = np.float32,
@@ -99,11 +117,6 @@ class Layer(Weights):
                            hidden_size, bias, recurrent_bias, dtype)
         if width:
             self.reset_parameters()
-
-    @property
-    def input_size(self) -> int | None:
-        """Features of the input, None as long as they are unknown."""
-        return getattr(self, "weight_ih_l0").shape[1] or None  # noqa: B009
 
     def _directions(self, layer: int) -> Iterator[tuple[str, bool]]:
         yield f"_l{layer}", False
@@ -143,10 +156,9 @@ class Layer(Weights):
     def extra_repr(self) -> str:
         """Return the sizes, and what is not the default."""
         text = f"{self.input_size}, {self.hidden_size}"
-        bias_ih, bias_hh = self._weights("_l0")[2:]
         for name, value, default in (
-                ("num_layers", self.num_layers, 1), ("bias", bias_ih is not None, True),
-                ("recurrent_bias", bias_hh is not None, bias_ih is not None),
+                ("num_layers", self.num_layers, 1), ("bias", self.bias, True),
+                ("recurrent_bias", self.recurrent_bias, self.bias),
                 ("bidirectional", self.bidirectional, False), ("dropout", self.dropout, 0.0)):
             if value != default:
                 text += f", {name}={value}"
@@ -155,6 +167,8 @@ class Layer(Weights):
 
 class Cell(Weights):
     """One step of a recurrent layer; what all cells share."""
+
+    FIRST = ""
 
     def __init__(self, input_size: int | None, hidden_size: int, bias: bool = True,
                  recurrent_bias: bool = True, *, dtype: Any = np.float32,
@@ -182,8 +196,7 @@ class Cell(Weights):
 
     def extra_repr(self) -> str:
         """Return the sizes."""
-        weight = self._weights("")[0]
-        return f"{weight.shape[1] or None}, {self.hidden_size}"
+        return f"{self.input_size}, {self.hidden_size}"
 
 
 class Activated(Weights):
