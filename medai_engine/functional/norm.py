@@ -170,7 +170,9 @@ def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None
 
 def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None,
                eps: float = 1e-5) -> Tensor:
-    """Normalise every sample's groups of channels, each over all its positions.
+    """Normalise groups of channels, ``y = (x - mean) / sqrt(var + eps) weight + bias``.
+
+    Mean and biased variance are those of a group over all positions of one sample.
 
     Parameters
     ----------
@@ -201,7 +203,9 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None,
 
 
 def instance_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:
-    """Normalise every channel of every sample over its positions.
+    """Normalise channels of every sample, ``y = (x - mean) / sqrt(var + eps) weight + bias``.
+
+    Mean and biased variance are those of a channel over all positions of one sample.
 
     Parameters
     ----------

@@ -60,7 +60,7 @@ def _max(where: str, x: Any, windows: tuple[Any, ...], return_indices: bool) -> 
 
 def max_pool1d(x: Any, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
                dilation: Sizes = 1, ceil_mode: bool = False, return_indices: bool = False) -> Any:
-    """Largest entries of windows of a signal (N, L, C); see ``max_pool2d``."""
+    """Largest entries of windows of a signal (N, L, C); arguments as in ``max_pool2d``."""
     return _max("max_pool1d", x, _sliding("max_pool1d", 1, kernel_size, stride, padding, dilation,
                                           ceil_mode), return_indices)
 
@@ -106,14 +106,14 @@ def max_pool2d(x: Any, kernel_size: Sizes, stride: Sizes | None = None, padding:
 
 def max_pool3d(x: Any, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
                dilation: Sizes = 1, ceil_mode: bool = False, return_indices: bool = False) -> Any:
-    """Largest entries of windows of a volume (N, D, H, W, C); see ``max_pool2d``."""
+    """Largest entries of windows of a volume (N, D, H, W, C); arguments as in ``max_pool2d``."""
     return _max("max_pool3d", x, _sliding("max_pool3d", 3, kernel_size, stride, padding, dilation,
                                           ceil_mode), return_indices)
 
 
 def avg_pool1d(x: Any, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
                ceil_mode: bool = False, count_include_pad: bool = True) -> Tensor:
-    """Means of windows of a signal (N, L, C); see ``avg_pool2d``."""
+    """Means of windows of a signal (N, L, C); arguments as in ``avg_pool2d``."""
     return ops.resample(tensor(x), _sliding("avg_pool1d", 1, kernel_size, stride, padding, 1,
                                             ceil_mode, count_include_pad))
 
@@ -160,7 +160,7 @@ def avg_pool2d(x: Any, kernel_size: Sizes, stride: Sizes | None = None, padding:
 
 def avg_pool3d(x: Any, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
                ceil_mode: bool = False, count_include_pad: bool = True) -> Tensor:
-    """Means of windows of a volume (N, D, H, W, C); see ``avg_pool2d``."""
+    """Means of windows of a volume (N, D, H, W, C); arguments as in ``avg_pool2d``."""
     return ops.resample(tensor(x), _sliding("avg_pool3d", 3, kernel_size, stride, padding, 1,
                                             ceil_mode, count_include_pad))
 
@@ -176,12 +176,12 @@ def _top(where: str, x: Any, rank: int, size: Any, return_indices: bool) -> Any:
 
 
 def adaptive_avg_pool1d(x: Any, output_size: Any) -> Tensor:
-    """Means of ``output_size`` windows that cover a signal; see ``adaptive_avg_pool2d``."""
+    """Means of ``output_size`` windows that cover a signal; arguments as in ``adaptive_avg_pool2d``."""
     return _mean("adaptive_avg_pool1d", x, 1, output_size)
 
 
 def adaptive_avg_pool2d(x: Any, output_size: Any) -> Tensor:
-    """Means of windows that cover the image, output o from floor(o H / OH) to ceil((o + 1) H / OH).
+    """Means of windows that cover the image, ``floor(o H / OH)`` to ``ceil((o + 1) H / OH)``.
 
     Parameters
     ----------
@@ -199,22 +199,22 @@ def adaptive_avg_pool2d(x: Any, output_size: Any) -> Tensor:
 
 
 def adaptive_avg_pool3d(x: Any, output_size: Any) -> Tensor:
-    """Means of windows that cover a volume; see ``adaptive_avg_pool2d``."""
+    """Means of windows that cover a volume; arguments as in ``adaptive_avg_pool2d``."""
     return _mean("adaptive_avg_pool3d", x, 3, output_size)
 
 
 def adaptive_max_pool1d(x: Any, output_size: Any, return_indices: bool = False) -> Any:
-    """Maxima of ``output_size`` windows that cover a signal; see ``adaptive_avg_pool2d``."""
+    """Maxima of ``output_size`` windows that cover a signal; arguments as in ``adaptive_avg_pool2d``."""
     return _top("adaptive_max_pool1d", x, 1, output_size, return_indices)
 
 
 def adaptive_max_pool2d(x: Any, output_size: Any, return_indices: bool = False) -> Any:
-    """Maxima of windows that cover an image; see ``adaptive_avg_pool2d``."""
+    """Maxima of windows that cover an image; arguments as in ``adaptive_avg_pool2d``."""
     return _top("adaptive_max_pool2d", x, 2, output_size, return_indices)
 
 
 def adaptive_max_pool3d(x: Any, output_size: Any, return_indices: bool = False) -> Any:
-    """Maxima of windows that cover a volume; see ``adaptive_avg_pool2d``."""
+    """Maxima of windows that cover a volume; arguments as in ``adaptive_avg_pool2d``."""
     return _top("adaptive_max_pool3d", x, 3, output_size, return_indices)
 
 
