@@ -149,8 +149,8 @@ class Layer(Weights):
                 outputs.append(output)
                 last.append(after)
             x = outputs[0] if len(outputs) == 1 else concat(outputs, axis=-1)
-        ended = tuple(concat([reshape(s, (1, *s.shape)) for s in each], axis=0)
-                      for each in zip(*last, strict=True))
+        rows = [[reshape(s, (1, *s.shape)) for s in each] for each in zip(*last, strict=True)]
+        ended = tuple(each[0] if count == 1 else concat(each, axis=0) for each in rows)
         return x, ended if self.STATES > 1 else ended[0]
 
     def extra_repr(self) -> str:
@@ -342,20 +342,7 @@ class GRU(Gated, Layer):
 class GRUCell(Gated, Cell):
     """One step of a GRU: ``h = cell(x, h)`` with x (N, D), h (N, H).
 
-    Parameters
-    ----------
-    input_size : int or None
-        Features of a step; None takes them from the first input.
-    hidden_size : int
-        Units.
-    bias : bool
-        Whether to learn offsets.
-    recurrent_bias : bool
-        Whether there are two of them.
-    dtype : dtype
-        float32 or float64.
-    rng : Generator, optional
-        Where the first weights come from.
+    Parameters are those of ``LSTMCell`` without the activation.
     """
 
 
