@@ -176,7 +176,7 @@ def _top(where: str, x: Any, rank: int, size: Any, return_indices: bool) -> Any:
 
 
 def adaptive_avg_pool1d(x: Any, output_size: Any) -> Tensor:
-    """Means of ``output_size`` windows that cover a signal; arguments as in ``adaptive_avg_pool2d``."""
+    """Means of windows that cover a signal; arguments as in ``adaptive_avg_pool2d``."""
     return _mean("adaptive_avg_pool1d", x, 1, output_size)
 
 
@@ -204,7 +204,7 @@ def adaptive_avg_pool3d(x: Any, output_size: Any) -> Tensor:
 
 
 def adaptive_max_pool1d(x: Any, output_size: Any, return_indices: bool = False) -> Any:
-    """Maxima of ``output_size`` windows that cover a signal; arguments as in ``adaptive_avg_pool2d``."""
+    """Maxima of windows that cover a signal; arguments as in ``adaptive_avg_pool2d``."""
     return _top("adaptive_max_pool1d", x, 1, output_size, return_indices)
 
 
