@@ -115,3 +115,19 @@ def test_threads_and_instruction_set_from_the_environment():
     threads, isa = python(code, MEDAI_NUM_THREADS="3", MEDAI_ISA="baseline").split()
     assert threads == "3"
     assert isa == "baseline"
+
+
+@pytest.mark.parametrize("bad", [0, -1, 1000, 2.5, "2", True, None])
+def test_wrong_numbers_of_threads(bad):
+    before = me.get_num_threads()
+    with pytest.raises(me.ParameterError, match="set_num_threads: expected 1 to 256 threads"):
+        me.set_num_threads(bad)
+    assert me.get_num_threads() == before
+
+
+@pytest.mark.parametrize("bad", ["0", "abc", "-2"])
+def test_wrong_numbers_of_threads_from_the_environment(bad):
+    done = subprocess.run([sys.executable, "-c", "import medai_engine"], capture_output=True,
+                          text=True, env={**os.environ, "MEDAI_NUM_THREADS": bad})
+    assert done.returncode
+    assert "MEDAI_NUM_THREADS: expected 1 to 256 threads" in done.stderr

@@ -11,6 +11,8 @@ import math
 import os
 from pathlib import Path
 
+from medai_engine.kernels.threads.reference import checked_threads, threads_wanted
+
 __all__ = ["available_cpus", "get_num_threads", "self_test", "set_num_threads"]
 
 cdef extern from "pool.h":
@@ -65,10 +67,9 @@ def available_cpus():
     return max(1, min(count, math.ceil(min(_cgroup_cpus(), count))))
 
 
-def set_num_threads(int n):
+def set_num_threads(n):
     """Let kernels use up to `n` threads, the calling one included; may exceed the processors."""
-    if not 1 <= n <= MAX_WORKERS:
-        raise ValueError(f"set_num_threads: expected 1 to {MAX_WORKERS} threads, got {n}.")
+    checked_threads("set_num_threads", n, MAX_WORKERS)
     pool_set_threads(n)
 
 
@@ -124,4 +125,4 @@ def self_test(Py_ssize_t n_chunks, int jobs=1, Py_ssize_t nested=0):
 
 if MAX_WORKERS != POOL_MAX_WORKERS or pool_init():
     raise ImportError("the worker pool could not be set up")
-set_num_threads(int(os.environ.get("MEDAI_NUM_THREADS") or min(available_cpus(), MAX_WORKERS)))
+pool_set_threads(threads_wanted(MAX_WORKERS) or min(available_cpus(), MAX_WORKERS))
