@@ -134,17 +134,23 @@ CASES: dict[str, list[Callable[[], Case]]] = {
 }
 
 
-def seconds(call: Callable[[], Any], least: float = 0.02) -> float:
-    """Return the time of one call, over as many as fill the least time."""
-    count = 1
-    while True:
+def seconds(call: Callable[[], Any], least: float = 0.02, runs: int = 7) -> float:
+    """Return the time of one call: the best of a few short runs, as the ceilings are taken."""
+    count, best = 1, float("inf")
+    while runs:
         start = time.perf_counter()
         for _ in range(count):
             call()
         taken = time.perf_counter() - start
-        if taken >= least:
-            return taken / count
-        count = max(count * 2, int(count * least / max(taken, 1e-9)))
+        if taken < least:
+            count = max(count * 2, int(count * least / max(taken, 1e-9)))
+            continue
+        best = min(best, taken / count)
+        runs -= 1
+    return best
+
+
+REST = 0.3  # seconds: the threads of NumPy's BLAS keep a core busy for a while after their work
 
 
 def measure(case: Case, threads: int, repeats: int) -> dict[str, Any]:
@@ -155,6 +161,7 @@ def measure(case: Case, threads: int, repeats: int) -> dict[str, Any]:
     case.numpy()
     if not case.agree():
         raise SystemExit(f"{case.name}: the result differs from NumPy's")
+    time.sleep(REST)
     shares, ratios, times = [], [], []
 
     def ceiling() -> float:
@@ -168,6 +175,7 @@ def measure(case: Case, threads: int, repeats: int) -> dict[str, Any]:
         times.append(own)
         shares.append(case.amount / own / ((before + after) / 2))
         ratios.append(seconds(case.numpy) / own)
+        time.sleep(REST)
     limited.restore_original_limits()
     return {"case": case.name, "threads": threads, "seconds": median(times),
             "rate": case.amount / median(times), "unit": case.unit,

@@ -17,6 +17,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -62,7 +63,7 @@ class Worker:
 def compare(model: Model, peers: list[str], threads: int, rounds: int) -> dict[str, Any]:
     """Run one model in all peers, interleaved; return times, ratios and agreement."""
     workers = {peer: Worker(peer, model, threads) for peer in peers}
-    steps = 200 if model.parameters < 10_000 else 30
+    steps = 1000 if model.parameters < 10_000 else 150  # a fifth of a second: caches and clocks warm
     for worker in workers.values():
         worker.run(10)  # warm up, compile
     times: dict[str, list[float]] = {peer: [] for peer in peers}
@@ -71,6 +72,7 @@ def compare(model: Model, peers: list[str], threads: int, rounds: int) -> dict[s
         for peer, worker in workers.items():
             answers[peer] = worker.run(steps)
             times[peer].append(answers[peer]["seconds"])
+            time.sleep(0.3)  # let its threads fall asleep
     for worker in workers.values():
         worker.close()
     losses = {peer: answer["loss"] for peer, answer in answers.items()}
