@@ -91,7 +91,7 @@ def conv1d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any 
 
 def conv2d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
            dilation: Any = 1, groups: int = 1) -> Tensor:
-    """Convolution of images, a correlation with learned filters.
+    """Convolution of images, ``y = bias + weight * x``: a correlation with learned filters.
 
     ``y[n, i, j, f] = bias[f] + sum_k,l,c weight[f, k, l, c] x[n, i s - p + k d, j s - p + l d, c]``
     with stride s, padding p (places outside x count as 0) and dilation d.

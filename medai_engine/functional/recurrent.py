@@ -39,10 +39,9 @@ def start(x: Tensor, weight_hh: Tensor) -> Tensor:
 def lstm(x: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = None, bias_hh: Any = None,
          state: Any = None, lengths: Any = None, *, reverse: bool = False,
          activation: str = "tanh") -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Long short-term memory over sequences of any length.
+    """Long short-term memory over sequences of any length, ``c = f c + i g``, ``h = o act(c)``.
 
-    ``i, f, g, o = W_ih x_t + W_hh h + b`` through sigmoid (g: the activation),
-    ``c = f c + i g``, ``h = o act(c)``.
+    ``i, f, g, o = W_ih x_t + W_hh h + b`` through sigmoid (g: the activation).
 
     Parameters
     ----------
@@ -101,10 +100,10 @@ def lstm(x: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = None, bias_hh: A
 
 def gru(x: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = None, bias_hh: Any = None,
         state: Any = None, lengths: Any = None, *, reverse: bool = False) -> tuple[Tensor, Tensor]:
-    """Gated recurrent units over sequences of any length.
+    """Gated recurrent units over sequences of any length, ``h = (1 - z) n + z h``.
 
     ``r, z = sigmoid(W_ih x_t + b_ih + W_hh h + b_hh)``,
-    ``n = tanh(W_in x_t + b_in + r (W_hn h + b_hn))``, ``h = (1 - z) n + z h``.
+    ``n = tanh(W_in x_t + b_in + r (W_hn h + b_hn))``.
 
     Parameters
     ----------
@@ -190,7 +189,7 @@ def rnn(x: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = None, bias_hh: An
 
 
 def sequence_mask(lengths: Any, steps: int) -> Tensor:
-    """Tell which steps are valid, for pooling over time and for losses.
+    """Tell which steps are valid, ``t < lengths[n]``, for pooling over time and for losses.
 
     Parameters
     ----------
