@@ -63,7 +63,7 @@ class Worker:
 def compare(model: Model, peers: list[str], threads: int, rounds: int) -> dict[str, Any]:
     """Run one model in all peers, interleaved; return times, ratios and agreement."""
     workers = {peer: Worker(peer, model, threads) for peer in peers}
-    steps = 1000 if model.parameters < 10_000 else 150  # a fifth of a second: caches and clocks warm
+    steps = 1000 if model.parameters < 10_000 else 150  # a fifth of a second: caches are warm
     for worker in workers.values():
         worker.run(10)  # warm up, compile
     times: dict[str, list[float]] = {peer: [] for peer in peers}
