@@ -22,12 +22,28 @@ def sample(seed: int, ties: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return y, np.round(p, 1) if ties else p, rng.uniform(0.1, 2, 57)
 
 
+def binned_gap(y: np.ndarray, p: np.ndarray, w: np.ndarray | None) -> float:
+    """Ten bins one by one, as the definition reads."""
+    w = np.ones(len(y)) if w is None else w
+    total = 0.0
+    for b in range(10):
+        inside = (p >= b / 10) & ((p < (b + 1) / 10) | (b == 9))
+        if inside.any():
+            share = w[inside].sum() / w.sum()
+            total += share * abs(np.average(p[inside], weights=w[inside])
+                                 - np.average(y[inside], weights=w[inside]))
+    return total
+
+
 ORACLES = {
     "accuracy": lambda y, p, w: sk.accuracy_score(y, p > 0.5, sample_weight=w),
     "roc_auc": lambda y, p, w: sk.roc_auc_score(y, p, sample_weight=w),
     "sensitivity": lambda y, p, w: sk.recall_score(y, p > 0.5, sample_weight=w),
     "specificity": lambda y, p, w: sk.recall_score(y, p > 0.5, pos_label=0, sample_weight=w),
     "precision": lambda y, p, w: sk.precision_score(y, p > 0.5, sample_weight=w),
+    "npv": lambda y, p, w: sk.precision_score(y, p > 0.5, pos_label=0, sample_weight=w),
+    "auprc": lambda y, p, w: sk.average_precision_score(y, p, sample_weight=w),
+    "calibration_error": binned_gap,
     "f1": lambda y, p, w: sk.f1_score(y, p > 0.5, sample_weight=w),
     "log_loss": lambda y, p, w: sk.log_loss(y, p, sample_weight=w),
     "brier": lambda y, p, w: sk.brier_score_loss(y, p, sample_weight=w),
@@ -101,28 +117,44 @@ def test_extreme_probabilities_stay_finite():
     assert 30 < metrics.log_loss([0, 1], [1.0, 0.0]) < 40
 
 
-def test_wilson_contains_the_share_and_narrows():
-    low, high = metrics.wilson_interval(0.9, 50)
-    oracle = pytest.importorskip("scipy.stats").binomtest(45, 50).proportion_ci(method="wilson")
-    np.testing.assert_allclose([low, high], oracle, rtol=1e-12)
-    wide = high - low
-    low, high = metrics.wilson_interval(0.9, 5000)
-    assert low < 0.9 < high and high - low < wide / 9
-    assert metrics.wilson_interval(1.0, 20)[1] == 1.0 and metrics.wilson_interval(0.0, 20)[0] == 0.0
+def test_threshold_is_the_highest_that_finds_enough():
+    y, p, _ = sample(3, ties=True)
+    for wanted in (0.5, 0.8, 0.9, 1.0):
+        t = metrics.threshold_for(y, p, wanted)
+        assert (p[y == 1] >= t).mean() >= wanted
+        higher = p[p > t]
+        assert not len(higher) or (p[y == 1] >= higher.min()).mean() < wanted
+    with pytest.raises(ParameterError, match="over 0 and up to 1"):
+        metrics.threshold_for(y, p, 0.0)
 
 
-def test_auc_interval_covers():
-    from medai_engine.systems.folder import auc_interval
+def test_calibration_error_by_hand():
+    y, p = np.array([0, 0, 1, 1, 1]), np.array([0.05, 0.05, 0.95, 0.95, 1.0])
+    # the bins [0, 0.1): 2 samples, mean 0.05, none sick; [0.9, 1]: 3 samples, mean 2.9 / 3, all
+    assert abs(metrics.calibration_error(y, p) - (2 * 0.05 + 3 * (1 - 2.9 / 3)) / 5) < CLOSE
 
+
+def test_calibration_finds_the_distortion():
     rng = np.random.default_rng(0)
-    truth = 0.7602499389065233  # Phi(1 / sqrt 2), of two normals one deviation apart
-    inside = 0
-    for _ in range(400):
-        y = np.repeat([0, 1], [60, 40])
-        low, high = auc_interval(y, rng.normal(y, 1.0))
-        inside += low <= truth <= high
-    assert 0.92 <= inside / 400 <= 0.98
-    assert auc_interval(np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.8, 0.9]))[1] == 1.0
+    z = rng.normal(0, 1.5, 200_000)
+    y = (rng.uniform(size=z.size) < 1 / (1 + np.exp(-z))).astype(np.int64)
+    slope, intercept = metrics.calibration(y, 1 / (1 + np.exp(-(2 * z + 1))))  # z = (logit - 1) / 2
+    assert abs(slope - 0.5) < 0.01 and abs(intercept + 0.5) < 0.02
+
+
+def test_calibration_equals_logistic_regression():
+    linear = pytest.importorskip("sklearn.linear_model")
+    y, p, w = sample(4, ties=False)
+    x = np.log(p / (1 - p))[:, None]
+    model = linear.LogisticRegression(C=np.inf, tol=1e-14, max_iter=10_000).fit(x, y, w)
+    slope, intercept = metrics.calibration(y, p, sample_weight=w)
+    np.testing.assert_allclose([slope, intercept], [model.coef_[0, 0], model.intercept_[0]],
+                               rtol=1e-5)
+
+
+def test_separated_risks_have_no_slope():
+    with pytest.raises(DataError, match="overlap between the outcomes"):
+        metrics.calibration([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9])
 
 
 @pytest.mark.parametrize(("y", "p", "error", "match"), [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from ..errors import DataError, ParameterError, say
 from ..io import read_json
 from ..io.files import write_atomically
 from ..training import metrics
+from ..training.evaluation import auc_interval, wilson_interval
 
 __all__ = ["csv_text", "new_folder", "read_config", "report", "scores", "write_rows"]
 
@@ -53,47 +53,20 @@ def read_config(folder: str | Path, system: str) -> dict[str, Any]:
     return config
 
 
-def auc_interval(y: np.ndarray, p: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % confidence interval of the area under the ROC curve.
-
-    On the logit scale, so that it stays within 0 and 1, with DeLong's variance.
-
-    References
-    ----------
-    DeLong, DeLong & Clarke-Pearson 1988, Comparing the areas under two or more correlated
-    receiver operating characteristic curves.
-    """
-    sick, healthy = p[y == 1], p[y == 0]
-    ranks = np.sort(healthy)
-    # for each sick patient the share of healthy ones below (ties half), and the reverse
-    above = (np.searchsorted(ranks, sick, "left") + np.searchsorted(ranks, sick, "right")) / (
-        2 * len(healthy))
-    ranks = np.sort(sick)
-    below = 1 - (np.searchsorted(ranks, healthy, "left")
-                 + np.searchsorted(ranks, healthy, "right")) / (2 * len(sick))
-    auc = float(above.mean())
-    fewer = min(len(sick), len(healthy))
-    if fewer < 2 or not 0 < auc < 1:  # no variance to be had: as a share of the smaller group
-        return metrics.wilson_interval(auc, fewer)
-    deviation = math.sqrt(above.var(ddof=1) / len(sick) + below.var(ddof=1) / len(healthy))
-    middle, half = math.log(auc / (1 - auc)), 1.959963984540054 * deviation / (auc * (1 - auc))
-    return 1 / (1 + math.exp(half - middle)), 1 / (1 + math.exp(-half - middle))
-
-
 def scores(y: np.ndarray, p: np.ndarray) -> dict[str, Any]:
     """Return what a clinic asks of risks p of outcomes y, decided at 0.5, with 95 % intervals."""
     (tn, fp), (fn, tp) = metrics.confusion_matrix(y, p).tolist()
     found: dict[str, Any] = {"patients": len(y), "positive": tp + fn,
                              "confusion": {"tn": tn, "fp": fp, "fn": fn, "tp": tp},
                              "accuracy": metrics.accuracy(y, p)}
-    interval = {"accuracy": metrics.wilson_interval(found["accuracy"], len(y))}
+    interval = {"accuracy": wilson_interval(found["accuracy"], len(y))}
     if 0 < tp + fn < len(y):
         found["auc"] = metrics.roc_auc(y, p)
         interval["auc"] = auc_interval(y, p)
     for name, part, rest in (("sensitivity", tp, fn), ("specificity", tn, fp)):
         if part + rest:
             found[name] = part / (part + rest)
-            interval[name] = metrics.wilson_interval(found[name], part + rest)
+            interval[name] = wilson_interval(found[name], part + rest)
     return {**found, "brier": metrics.brier(y, p), "log_loss": metrics.log_loss(y, p),
             "interval_95": {name: list(ends) for name, ends in interval.items()}}
 

@@ -7,7 +7,6 @@ is given. Sums are taken in float64.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,9 +15,10 @@ import numpy as np
 from ..errors import DataError, DTypeError, ParameterError, ShapeError, say
 from ..tensor import Tensor
 
-__all__ = ["METRICS", "accuracy", "brier", "confusion_matrix", "f1", "log_loss", "metric",
-           "mean_absolute_error", "mean_squared_error", "precision", "r2", "recall", "roc_auc",
-           "roc_curve", "sensitivity", "specificity", "wilson_interval"]
+__all__ = ["METRICS", "accuracy", "average_precision", "brier", "calibration",
+           "calibration_error", "confusion_matrix", "f1", "log_loss", "metric",
+           "mean_absolute_error", "mean_squared_error", "npv", "ppv", "precision", "r2", "recall",
+           "roc_auc", "roc_curve", "sensitivity", "specificity", "threshold_for"]
 
 
 def sigmoid(z: np.ndarray) -> np.ndarray:
@@ -146,28 +146,64 @@ def precision(y: Any, p: Any, *, sample_weight: Any = None) -> float:
     return tp / (tp + fp) if tp + fp else 0.0
 
 
+ppv = precision
+
+
+def npv(y: Any, p: Any, *, sample_weight: Any = None) -> float:
+    """Return TN / (TN + FN), the share of all-clears that are right; 0 without one."""
+    tn, _, fn, _ = _four("npv", y, p, sample_weight)
+    return tn / (tn + fn) if tn + fn else 0.0
+
+
 def f1(y: Any, p: Any, *, sample_weight: Any = None) -> float:
     """Return 2 TP / (2 TP + FP + FN), the harmonic mean of precision and recall."""
     _, fp, fn, tp = _four("f1", y, p, sample_weight)
     return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 0.0
 
 
-def roc_curve(y: Any, p: Any, *, sample_weight: Any = None
-              ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return (1 - specificity, sensitivity, threshold) at every distinct score, from (0, 0)."""
-    y, p = _pair("roc_curve", y, p)
-    score = _positive("roc_curve", p)
-    weight = _weights("roc_curve", sample_weight, len(y))
+def _found(where: str, y: Any, p: Any, weight: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the weights of true and false alarms at every distinct score, falling, and these."""
+    y, p = _pair(where, y, p)
+    score = _positive(where, p)
+    weight = _weights(where, weight, len(y))
     falling = np.argsort(-score, kind="stable")
     y, score, weight = y[falling], score[falling], weight[falling]
     last = np.append(np.flatnonzero(np.diff(score)), len(y) - 1)  # of each run of equal scores
-    tp = np.append(0.0, np.cumsum(weight * y)[last])
-    fp = np.append(0.0, np.cumsum(weight * (1 - y))[last])
+    tp, fp = np.cumsum(weight * y)[last], np.cumsum(weight * (1 - y))[last]
     for name, total in (("1", tp[-1]), ("0", fp[-1])):
         if total <= 0:
-            raise DataError(say("roc_curve", "samples of both classes", f"none of class {name}",
+            raise DataError(say(where, "samples of both classes", f"none of class {name}",
                                 "Score more samples at once"))
-    return fp / fp[-1], tp / tp[-1], np.append(np.inf, score[last])
+    return tp, fp, score[last]
+
+
+def roc_curve(y: Any, p: Any, *, sample_weight: Any = None
+              ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return (1 - specificity, sensitivity, threshold) at every distinct score, from (0, 0)."""
+    tp, fp, score = _found("roc_curve", y, p, sample_weight)
+    return (np.append(0.0, fp / fp[-1]), np.append(0.0, tp / tp[-1]), np.append(np.inf, score))
+
+
+def average_precision(y: Any, p: Any, *, sample_weight: Any = None) -> float:
+    """Return sum_n (R_n - R_(n-1)) P_n over the distinct scores: the area under precision-recall.
+
+    R is recall and P precision when everything at or above a score is called positive (no
+    interpolation, which would flatter). A coin has the share of the positive.
+    """
+    tp, fp, _ = _found("average_precision", y, p, sample_weight)
+    share = np.divide(tp, tp + fp, out=np.zeros_like(tp), where=tp + fp > 0)  # weights may be 0
+    return float((np.diff(tp, prepend=0.0) / tp[-1] * share).sum())
+
+
+def threshold_for(y: Any, p: Any, sensitivity: float = 0.9, *, sample_weight: Any = None) -> float:
+    """Return the highest threshold t at which ``p >= t`` finds at least this share of the sick."""
+    if not 0 < sensitivity <= 1:
+        raise ParameterError(say("threshold_for", "a sensitivity over 0 and up to 1",
+                                 repr(sensitivity), "Use sensitivity=0.9"))
+    tp, _, score = _found("threshold_for", y, p, sample_weight)
+    # a rounding error of the running sum is no missed patient
+    enough = tp >= sensitivity * tp[-1] * (1 - len(tp) * np.finfo(np.float64).eps)
+    return float(score[enough.argmax()])
 
 
 def roc_auc(y: Any, p: Any, *, sample_weight: Any = None) -> float:
@@ -201,17 +237,64 @@ def brier(y: Any, p: Any, *, sample_weight: Any = None) -> float:
     return float((weight * (_positive("brier", p) - y) ** 2).sum() / weight.sum())
 
 
-def wilson_interval(share: float, n: int) -> tuple[float, float]:
-    """Return the 95 % confidence interval of a share of n.
+def calibration_error(y: Any, p: Any, *, bins: int = 10, sample_weight: Any = None) -> float:
+    """Return sum_b w_b |mean p - share of the sick| over bins of equal width: 0 is perfect.
 
     References
     ----------
-    Wilson 1927, Probable inference, the law of succession, and statistical inference.
+    Naeini, Cooper & Hauskrecht 2015, Obtaining well calibrated probabilities using Bayesian
+    binning.
     """
-    z2 = 1.959963984540054**2
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    y, p = _pair("calibration_error", y, p)
+    p = _positive("calibration_error", p)
+    weight = _weights("calibration_error", sample_weight, len(y))
+    place = np.clip((p * bins).astype(np.int64), 0, bins - 1)
+    gaps = np.bincount(place, weight * (p - y), bins)
+    return float(np.abs(gaps).sum() / weight.sum())
+
+
+def calibration(y: Any, p: Any, *, sample_weight: Any = None) -> tuple[float, float]:
+    """Return slope b and intercept a of logit P(sick) = a + b logit p: (1, 0) is perfect.
+
+    A slope under 1 says that the risks are too extreme, as of a model that has overfitted.
+    Maximum likelihood by Newton's method; p is kept 1e-12 away from 0 and 1.
+
+    Raises
+    ------
+    DataError
+        Where no such line exists: one outcome only, one risk only, or risks that separate the
+        outcomes.
+
+    References
+    ----------
+    Cox 1958, Two further applications of a model for binary regression.
+    """
+    y, p = _pair("calibration", y, p)
+    p = np.clip(_positive("calibration", p), 1e-12, 1 - 1e-12)
+    weight = _weights("calibration", sample_weight, len(y))
+    x = np.stack([np.log(p / (1 - p)), np.ones(len(p))], axis=1)
+    line = np.array([1.0, 0.0])
+
+    def loss(line: np.ndarray) -> float:
+        z = x @ line
+        return float((weight * (np.logaddexp(0.0, z) - y * z)).sum())
+
+    for _ in range(100):
+        q = sigmoid(x @ line)
+        slope = x.T @ (weight * (q - y))
+        bend = (x * (weight * q * (1 - q))[:, None]).T @ x
+        if np.linalg.cond(bend) > 1e14:
+            break
+        step = np.linalg.solve(bend, slope)
+        now, share = loss(line), 1.0
+        while loss(line - share * step) > now and share > 1e-10:
+            share /= 2
+        line = line - share * step
+        if np.abs(step).max() <= 1e-12 * max(1.0, np.abs(line).max()):
+            return float(line[0]), float(line[1])
+    raise DataError(say("calibration", "risks that overlap between the outcomes",
+                        "risks that separate them, or no spread",
+                        "Score more samples; a perfect separation has no slope"))
 
 
 def _values(where: str, y: Any, p: Any, weight: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -247,7 +330,9 @@ def r2(y: Any, p: Any, *, sample_weight: Any = None) -> float:
 
 METRICS: dict[str, Callable[..., float]] = {
     "accuracy": accuracy, "auc": roc_auc, "roc_auc": roc_auc, "sensitivity": sensitivity,
-    "recall": recall, "specificity": specificity, "precision": precision, "f1": f1,
+    "recall": recall, "specificity": specificity, "precision": precision, "ppv": ppv, "npv": npv,
+    "f1": f1, "auprc": average_precision, "average_precision": average_precision,
+    "calibration_error": calibration_error,
     "log_loss": log_loss, "brier": brier, "mse": mean_squared_error,
     "mae": mean_absolute_error, "r2": r2,
 }

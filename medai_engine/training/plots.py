@@ -11,7 +11,8 @@ import numpy as np
 
 from ..errors import extra
 from ..io.files import write_atomically
-from .metrics import roc_auc, roc_curve, wilson_interval
+from .evaluation import wilson_interval
+from .metrics import roc_auc, roc_curve
 
 if TYPE_CHECKING:
     from .history import History
