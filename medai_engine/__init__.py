@@ -31,9 +31,9 @@ from . import linalg, random
 from .transforms import checkpoint, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .custom import kernel, op
 from .errors import (DataError, DTypeError, GraphError, MedaiError, MissingExtraError,
-                     ParameterError, ShapeError)
+                     NotFittedError, ParameterError, ShapeError)
 from . import functional, nn, optim
-from . import data, inspect, io, testing, training
+from . import data, estimators, inspect, io, testing, training
 from .io import load
 from .kernels import get_num_threads, set_num_threads
 

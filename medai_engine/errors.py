@@ -15,6 +15,7 @@ __all__ = [
     "GraphError",
     "MedaiError",
     "MissingExtraError",
+    "NotFittedError",
     "ParameterError",
     "ShapeError",
     "extra",
@@ -67,6 +68,10 @@ class GraphError(MedaiError, RuntimeError):
 
 class DataError(MedaiError, ValueError):
     """The user's data cannot be used as they are."""
+
+
+class NotFittedError(MedaiError, ValueError, AttributeError):
+    """An estimator was asked for what only ``fit`` can give it."""
 
 
 class MissingExtraError(MedaiError, ImportError):

@@ -7,7 +7,7 @@ caller names) and nothing else, so a file from elsewhere can run no code.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ FORMAT = 1
 BUILDABLE: dict[str, type[Module]] = {
     name: value for name, value in vars(nn).items()
     if isinstance(value, type) and issubclass(value, Module)}
+READERS: dict[str, Callable[[dict[str, Any], Path, Iterable[type[Any]]], Any]] = {}
+"""Who reads what a higher room wrote, by the key that names it in the description."""
 
 
 def buildable(kind: type[Module]) -> type[Module]:
@@ -69,8 +71,8 @@ def save(self: Module, path: str | Path) -> None:
 
 
 def load(path: str | Path, into: Module | None = None,
-         classes: Iterable[type[Module]] = ()) -> Module:
-    """Read a module that ``save`` wrote.
+         classes: Iterable[type[Any]] = ()) -> Any:
+    """Read a module or an estimator that ``save`` wrote.
 
     Parameters
     ----------
@@ -98,6 +100,9 @@ def load(path: str | Path, into: Module | None = None,
         raise DataError(say(str(path), "the name of a model's files", "a folder",
                             f"Pass {Path(path) / 'model'}, or what save was given"))
     weights, description = paths(path)
+    told = read_json(description) if into is None and description.is_file() else None
+    for key in READERS.keys() & told if isinstance(told, dict) else ():
+        return READERS[key](told, weights, classes)  # type: ignore[arg-type]
     arrays, _ = read_arrays(weights)
     if into is not None:
         into.load_state_dict(arrays)
@@ -105,7 +110,6 @@ def load(path: str | Path, into: Module | None = None,
     if not description.is_file():
         raise DataError(say(str(weights), f"its description {description.name} beside it",
                             "no such file", "Copy it too, or pass into=MyModel(...)"))
-    told = read_json(description)
     if not isinstance(told, dict) or told.get("format") != FORMAT or "model" not in told:
         raise DataError(say(str(description), f"the description of a model, format {FORMAT}",
                             "something else", "Pass what model.save(path) wrote"))

@@ -1,0 +1,6 @@
+"""Classical estimators with scikit-learn's contract on the engine's own kernels."""
+
+from .base import Classifier, Estimator, Regressor
+from .storage import save
+
+__all__ = ["Classifier", "Estimator", "Regressor", "save"]
