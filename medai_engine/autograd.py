@@ -14,7 +14,7 @@ import numpy as np
 
 from .errors import GraphError, ShapeError, say
 from .mode import switched
-from .tensor import CLOCK, Leaf, Tensor, last_written
+from .tensor import CLOCK, Constant, Leaf, Tensor, last_written
 
 if TYPE_CHECKING:
     from .op import Op
@@ -66,7 +66,7 @@ class Node:
         saved = self.unpack()
         if self.specs is not None:
             # zeros without memory: a rule can tell by the strides that an output was not used
-            cotangents = [Tensor(np.broadcast_to(np.zeros((), dtype), shape)) if g is None else g
+            cotangents = [Constant(np.broadcast_to(np.zeros((), dtype), shape)) if g is None else g
                           for g, (shape, dtype) in zip(cotangents, self.specs, strict=True)]
         if op.joint:
             found = self.call(op.rules[None], cotangents, saved, needs, connected)
@@ -266,7 +266,7 @@ def start(outputs: Sequence[Tensor], cotangents: Sequence[Any]) -> list[tuple[An
                     "backward", "a scalar, or a gradient to start from",
                     f"a tensor of shape {y.shape}",
                     "Reduce it with .sum() or .mean(), or pass gradient="))
-            g = Tensor(np.ones(y.data.shape, y.data.dtype))
+            g = Constant(np.ones(y.data.shape, y.data.dtype))
         elif not isinstance(g, Tensor):
             g = Tensor(np.asarray(g, y.data.dtype))
         if g.data.shape != y.data.shape:
@@ -291,7 +291,7 @@ def gradients(outputs: Sequence[Tensor], inputs: Sequence[Tensor], cotangents: S
         if g is None:
             g = Tensor(np.zeros(x.data.shape, x.data.dtype))
         elif g.node is None:
-            g = Tensor(own(g.data, taken))
+            g = own(g, taken)
         result.append(g)
     return result
 
@@ -310,7 +310,7 @@ def backward(output: Tensor, gradient: Any = None, *, retain_graph: bool = False
             with switched(grad=create_graph):
                 tensor.grad = tensor.grad + g
         else:
-            tensor.grad = g if g.node is not None else Tensor(own(g.data, taken))
+            tensor.grad = g if g.node is not None else own(g, taken)
 
 
 def storage(array: np.ndarray) -> int:
@@ -320,13 +320,15 @@ def storage(array: np.ndarray) -> int:
     return id(array)
 
 
-def own(array: np.ndarray, taken: set[int]) -> np.ndarray:
-    """Return the array if it is contiguous and its memory is nobody's yet; else a copy."""
-    root = storage(array)
-    if root in taken or not array.flags.c_contiguous:
-        return array.copy()
+def own(g: Tensor, taken: set[int]) -> Tensor:
+    """Return a tensor of the values: a copy unless they are contiguous and nobody's yet."""
+    root = storage(g.data)
+    if root in taken or not g.data.flags.c_contiguous:
+        from .op import OPS, apply
+
+        return apply(OPS["copy"], g)
     taken.add(root)
-    return array
+    return Tensor(g.data)
 
 
 Tensor.backward = backward  # type: ignore[attr-defined]

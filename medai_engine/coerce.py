@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import DTypeError, say
-from .tensor import Tensor, is_scalar
+from .tensor import Constant, Tensor, is_scalar
 
 if TYPE_CHECKING:
     from .op import Op
@@ -66,11 +66,11 @@ def promote(op: Op, inputs: Sequence[Any]) -> list[Tensor]:
         weak = [x for x in inputs if is_scalar(x)]
         dtype = np.result_type(*dtypes, *(x.item() if isinstance(x, np.generic) else x
                                           for x in weak))
-    out = []
+    out: list[Tensor] = []
     for name, x in zip(op.inputs, inputs, strict=True):
         if is_scalar(x):
             # where's condition stays boolean; all other inputs share the dtype
-            out.append(Tensor(np.asarray(x, np.bool_ if name == "condition" else dtype)))
+            out.append(Constant(np.asarray(x, np.bool_ if name == "condition" else dtype)))
             continue
         t = tensors[id(x)]
         if t.data.dtype != dtype and name != "condition":
@@ -84,7 +84,7 @@ def weak(number: Any, beside: Any) -> Any:
     if type(number) in (float, int) and isinstance(beside, Tensor):
         dtype = beside.data.dtype
         if dtype.kind == "f":
-            return Tensor(np.array(number, dtype))
+            return Constant(np.array(number, dtype))
     return number
 
 

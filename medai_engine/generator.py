@@ -44,7 +44,8 @@ class Generator:
         """Move on by ``count`` counters; return where the reserved ones start."""
         start = self.offset
         self.offset += count
-        return start
+        recorder = MODE.get().recorder
+        return start if recorder is None else recorder.draw(self, start, count)
 
     def get_state(self) -> dict[str, int]:
         """Return seed and position."""

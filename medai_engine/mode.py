@@ -15,6 +15,7 @@ from . import kernels
 from .errors import ParameterError, say
 
 if TYPE_CHECKING:
+    from .jit.record import Recorder
     from .transforms import Frame
 
 __all__ = ["MODE", "Mode", "backend", "enable_grad", "no_grad", "switched"]
@@ -35,23 +36,27 @@ class Mode:
         How many differentiating functions (``me.grad``, ``me.vjp``, ...) are running.
     frame : Frame or None
         The checkpointed region that takes the place of saved values.
+    recorder : Recorder or None
+        What takes down every op for a plan (``me.jit``).
     short : bool
         Derived: nothing watches, the fast kernels run; small ops may take the short path.
     """
 
-    __slots__ = ("backend", "depth", "frame", "grad", "short")
+    __slots__ = ("backend", "depth", "frame", "grad", "recorder", "short")
 
-    def __init__(self, grad: bool, backend: str, depth: int = 0, frame: Frame | None = None):
+    def __init__(self, grad: bool, backend: str, depth: int = 0, frame: Frame | None = None,
+                 recorder: Recorder | None = None):
         self.grad = grad
         self.backend = backend
         self.depth = depth
         self.frame = frame
-        self.short = backend == "fast" and frame is None
+        self.recorder = recorder
+        self.short = backend == "fast" and frame is None and recorder is None
 
     def but(self, **changes: Any) -> Mode:
         """Return a copy with some fields changed."""
         fields = {"grad": self.grad, "backend": self.backend, "depth": self.depth,
-                  "frame": self.frame}
+                  "frame": self.frame, "recorder": self.recorder}
         return Mode(**{**fields, **changes})
 
 

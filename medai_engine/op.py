@@ -276,6 +276,8 @@ def apply(op: Op, *inputs: Any, **params: Any) -> Any:
                 if tensors[i] is not given[i]:  # a contiguous copy was updated
                     np.copyto(given[i].data, arrays[i])
                 mark_written(given[i])
+            if mode.recorder is not None:
+                mode.recorder.record_write(op, given, tensors, params)
             return None
     if len(outs) == 1:
         result = Tensor(outs[0])
@@ -283,6 +285,8 @@ def apply(op: Op, *inputs: Any, **params: Any) -> Any:
             share(result, tensors[0])
         if traced and mode.grad and op.rules:
             attach(op, tensors, [result], params, mode)
+        if mode.recorder is not None:
+            mode.recorder.record(op, tensors, [result], params)
         return result
     results = [Tensor(out) for out in outs]
     if op.view:
@@ -290,6 +294,8 @@ def apply(op: Op, *inputs: Any, **params: Any) -> Any:
             share(result, tensors[0])
     if traced and mode.grad and op.rules:
         attach(op, tensors, results, params, mode)
+    if mode.recorder is not None:
+        mode.recorder.record(op, tensors, results, params)
     return tuple(results)
 
 

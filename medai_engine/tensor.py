@@ -14,8 +14,8 @@ import numpy as np
 
 from .errors import DTypeError, GraphError, ShapeError, say
 
-__all__ = ["CLOCK", "Buffer", "Leaf", "Parameter", "Tensor", "is_scalar", "last_written",
-           "mark_written"]
+__all__ = ["CLOCK", "Buffer", "Constant", "Leaf", "Parameter", "Tensor", "is_scalar",
+           "last_written", "mark_written"]
 
 CLOCK = [0]  # ticks at every write in place; nodes remember the time, written storage too
 
@@ -263,6 +263,12 @@ class Parameter(Tensor):
         super().__init__(values(data))
         if requires_grad:
             self.requires_grad_()
+
+
+class Constant(Tensor):
+    """A number of the program's text as a tensor: the 2 of ``x * 2``. Nobody writes to it."""
+
+    __slots__ = ()
 
 
 class Buffer(Tensor):

@@ -1,0 +1,1 @@
+"""``me.jit``: a step recorded once, planned, and replayed."""

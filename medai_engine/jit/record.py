@@ -1,0 +1,304 @@
+"""What a capture writes down: values, lines, and the program that they make.
+
+The recorder hangs in the mode; ``apply`` tells it every call of an op. It keeps serial numbers
+and shapes, never the arrays of intermediate results, so a capture peaks no higher than an eager
+step (engine-rules 15). Arrays are recognised by identity while they live.
+
+A value is a place in memory: a line that writes changes what later lines read from it, and no
+rule may move a read of ``value.root`` across a line whose ``writes`` have that root.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from weakref import ref
+
+import numpy as np
+
+from ..errors import GraphError, say
+from ..mode import MODE
+from ..op import OPS, Op
+from ..tensor import Constant, Tensor
+
+__all__ = ["Line", "Offset", "Program", "Recorder", "Value", "user_line"]
+
+PACKAGE = str(Path(__file__).parents[1])
+
+
+class Value:
+    """An array of the program.
+
+    Attributes
+    ----------
+    serial : int
+        Its number, in the order of appearance.
+    shape, dtype, strides
+        As at the capture; a temporary that is no view is C-contiguous.
+    kind : str
+        ``"argument"``, ``"state"`` (lives outside: parameters, buffers, optimiser states, any
+        tensor of the surroundings), ``"constant"`` (a number in the program's text), ``"grad"``
+        (a gradient that was there when the call began), ``"temporary"``.
+    source : Tensor, int or None
+        The tensor that holds a state or constant, or whose gradient it is; an argument's position.
+    root : Value
+        Whose memory it shares; itself where it has memory of its own.
+    """
+
+    __slots__ = ("dtype", "kind", "root", "serial", "shape", "source", "strides")
+
+    def __init__(self, serial: int, array: np.ndarray, kind: str, source: Any = None,
+                 root: Value | None = None):
+        self.serial = serial
+        self.shape = array.shape
+        self.dtype = array.dtype
+        self.strides = array.strides
+        self.kind = kind
+        self.source = source
+        self.root = self if root is None else root
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of its elements."""
+        size = self.dtype.itemsize
+        for n in self.shape:
+            size *= n
+        return size
+
+    def __repr__(self) -> str:
+        sizes = "x".join(str(n) for n in self.shape)
+        return f"{'%' if self.kind == 'temporary' else self.kind + ' '}{self.serial}({sizes})"
+
+
+class Line:
+    """One call of an op, or of the host.
+
+    Attributes
+    ----------
+    op : Op or None
+        None for a host line.
+    params : dict
+        The op's keyword parameters; random offsets are ``Offset``.
+    inputs, outputs : list of Value
+        An op that updates inputs has no outputs.
+    writes : list of Value
+        The inputs that it updates in place.
+    host : callable or None
+        What a host line calls, without arguments.
+    site : str
+        The user's source line, ``file.py:12``.
+    module : Module or None
+        The innermost module that was running.
+    frame : int
+        The number of the checkpoint that computes again, 0 outside: a line with a frame is never
+        the same as one without, or sharing would undo the checkpoint.
+    by : list of str
+        The rules that made it.
+    """
+
+    __slots__ = ("by", "frame", "host", "inputs", "module", "op", "outputs", "params", "site",
+                 "writes")
+
+    def __init__(self, op: Op | None, params: dict[str, Any] | None = None,
+                 inputs: Sequence[Value] = (), outputs: Sequence[Value] = (),
+                 writes: Sequence[Value] = (), host: Callable[[], Any] | None = None,
+                 site: str = "", module: Any = None, frame: int = 0):
+        self.op = op
+        self.params = params or {}
+        self.inputs = list(inputs)
+        self.outputs = list(outputs)
+        self.writes = list(writes)
+        self.host = host
+        self.site = site
+        self.module = module
+        self.frame = frame
+        self.by: list[str] = []
+
+    def __repr__(self) -> str:
+        if self.op is None:
+            return f"host {getattr(self.host, '__qualname__', self.host)}"
+        made = ", ".join(map(repr, self.outputs or self.writes))
+        return f"{made} = {self.op.name}({', '.join(map(repr, self.inputs))})"
+
+
+class Program:
+    """The lines of a step, with what goes in and what stays.
+
+    Attributes
+    ----------
+    lines : list of Line
+    arguments : list of Value
+        By position; one that no line reads is in the list all the same.
+    outputs : list of Value or other objects
+        The leaves of the function's result.
+    grads : list of (Tensor, Value)
+        The gradients left on leaves when the call ends.
+    count : int
+        How many serial numbers were given.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
+        self.arguments: list[Value] = []
+        self.outputs: list[Any] = []
+        self.grads: list[tuple[Tensor, Value]] = []
+        self.count = 0
+
+    def value(self, array: np.ndarray, kind: str = "temporary", source: Any = None,
+              root: Value | None = None) -> Value:
+        """Return a new value like an array (for rules: ``np.broadcast_to(np.empty(...), ...)``)."""
+        self.count += 1
+        return Value(self.count, array, kind, source, root)
+
+    def kept(self) -> Iterator[Value]:
+        """Yield what has to be there when the call ends: outputs and gradients."""
+        yield from (value for value in self.outputs if isinstance(value, Value))
+        yield from (value for _, value in self.grads)
+
+    def values(self) -> Iterator[Value]:
+        """Yield every value that the lines name, in order, possibly more than once."""
+        for line in self.lines:
+            yield from line.inputs
+            yield from line.outputs
+
+    def __repr__(self) -> str:
+        return "\n".join(map(repr, self.lines))
+
+
+class Offset(int):
+    """A random offset handed out in a capture: the generator's position at replay + relative."""
+
+    generator: Any
+    relative: int
+
+    def __new__(cls, start: int, generator: Any, relative: int) -> Offset:
+        """Return the offset with where it came from."""
+        made = super().__new__(cls, start)
+        made.generator = generator
+        made.relative = relative
+        return made
+
+
+class Recorder:
+    """Takes down what runs, while it hangs in the mode."""
+
+    def __init__(self) -> None:
+        self.program = Program()
+        self.known: dict[int, tuple[Any, Value]] = {}
+        self.owners: dict[int, Value] = {}  # of states, by the array that owns the memory
+        self.grads: dict[Tensor, bool | None] = {}  # at the start: there, not there, overwritten
+        self.guards: list[tuple[Any, Any]] = []
+        self.modules: list[Any] = []
+        self.frames: dict[Any, int] = {}  # checkpoints that compute again, by number
+        self.draws: dict[Any, list[int]] = {}  # per generator: position at the start, taken
+
+    # values
+
+    def name(self, array: np.ndarray, value: Value) -> Value:
+        """Let an array stand for a value as long as it lives."""
+        self.known[id(array)] = (ref(array), value)
+        return value
+
+    def find(self, array: np.ndarray) -> Value | None:
+        """Return the value of an array, None where it was never seen."""
+        found = self.known.get(id(array))
+        return found[1] if found is not None and found[0]() is array else None
+
+    def argument(self, array: np.ndarray, position: int) -> None:
+        """Let an array stand for an argument."""
+        self.program.arguments.append(
+            self.name(array, self.program.value(array, "argument", position)))
+
+    def value(self, t: Tensor) -> Value:
+        """Return the value of a tensor; one that was never seen comes from outside."""
+        array = t.data
+        found = self.find(array)
+        if found is not None:
+            return found
+        owner = array
+        while isinstance(owner.base, np.ndarray):
+            owner = owner.base
+            inside = self.find(owner)
+            if inside is not None and inside.root.kind in ("argument", "temporary"):
+                raise GraphError(say(
+                    "me.jit", "tensors and their ops only", "an array taken out of a tensor at "
+                    f"{user_line()}", "Inside a captured function compute with ops on the tensor, "
+                    "not on its .data"))
+        kind = "constant" if type(t) is Constant else "state"
+        value = self.program.value(array, kind, t, self.owners.get(id(owner)))
+        self.owners.setdefault(id(owner), value.root)
+        return self.name(array, value)
+
+    # lines
+
+    def record(self, op: Op, tensors: Sequence[Tensor], results: Sequence[Tensor],
+               params: dict[str, Any]) -> None:
+        """Take down one call of an op."""
+        inputs = [self.value(t) for t in tensors]
+        new = self.program.value
+        if not op.view or OPS.get(op.name) is not op:  # a user's op may return what it likes
+            self.line(op, params, inputs, [self.name(t.data, new(t.data)) for t in results])
+            return
+        if not all(np.may_share_memory(t.data, tensors[0].data) for t in results):
+            # a view that had to copy: NumPy reshapes strided memory so
+            source = inputs[0]
+            middle = new(np.broadcast_to(np.empty((), source.dtype), source.shape))
+            middle.strides = packed(source.shape, source.dtype.itemsize)
+            self.line(OPS["copy"], {}, inputs, [middle])
+            inputs = [middle]
+        self.line(op, params, inputs, [self.name(t.data, new(t.data, root=inputs[0].root))
+                                       for t in results])
+
+    def record_write(self, op: Op, given: Sequence[Tensor], tensors: Sequence[Tensor],
+                     params: dict[str, Any]) -> None:
+        """Take down an op that updates inputs, some of them through contiguous copies."""
+        inputs = [self.value(t) for t in tensors]
+        numbers = op.writes(len(tensors), **params)  # type: ignore[misc]
+        self.line(op, params, inputs, (), [inputs[i] for i in numbers])
+        for i in numbers:
+            if tensors[i] is not given[i]:
+                target = self.value(given[i])
+                self.line(OPS["assign"], {"index": ...}, [target, inputs[i]], (), [target])
+
+    def line(self, op: Op | None, params: dict[str, Any], inputs: Sequence[Value],
+             outputs: Sequence[Value], writes: Sequence[Value] = (),
+             host: Callable[[], Any] | None = None) -> None:
+        """Append a line, with where it comes from."""
+        frame = MODE.get().frame
+        number = 0
+        if frame is not None and frame.replaying:
+            number = self.frames.setdefault(frame, len(self.frames) + 1)
+        self.program.lines.append(Line(
+            op, params, inputs, outputs, writes, host, user_line(),
+            self.modules[-1] if self.modules else None, number))
+
+    def host(self, function: Callable[[], Any]) -> None:
+        """Take down a call that changes numbers outside: step counts, rates, schedules."""
+        self.line(None, {}, (), (), host=function)
+
+    def draw(self, generator: Any, start: int, count: int) -> Offset:
+        """Take down that a generator handed out an offset."""
+        taken = self.draws.setdefault(generator, [start, 0])
+        taken[1] = start - taken[0] + count
+        return Offset(start, generator, start - taken[0])
+
+
+def packed(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Return the strides of a C-contiguous array."""
+    strides = []
+    for n in reversed(shape):
+        strides.append(itemsize)
+        itemsize *= max(n, 1)
+    return tuple(reversed(strides))
+
+
+def user_line() -> str:
+    """Return the innermost source line outside this package."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame = frame.f_back
+    if frame is None:
+        return ""
+    return f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}"
