@@ -1,10 +1,14 @@
 """From files and arrays to batches."""
 
 from . import datasets
+from .dicom import read_dicom, read_dicom_series
 from .loader import ArrayDataset, DataLoader
+from .scan import Scan, Signal
 from .split import split_by_group, split_stratified
 from .standardize import Standardize
 from .tables import Columns, Table, read_csv
+from .volumes import read_nifti, read_wfdb
 
-__all__ = ["ArrayDataset", "Columns", "DataLoader", "Standardize", "Table", "datasets",
-           "read_csv", "split_by_group", "split_stratified"]
+__all__ = ["ArrayDataset", "Columns", "DataLoader", "Scan", "Signal", "Standardize", "Table",
+           "datasets", "read_csv", "read_dicom", "read_dicom_series", "read_nifti", "read_wfdb",
+           "split_by_group", "split_stratified"]
