@@ -16,7 +16,7 @@ from ..errors import MissingExtraError, extra, say
 __all__ = ["COMPILED", "FAMILIES", "empty", "families", "get_isa", "get_num_threads", "lookup",
            "ready", "report", "require", "set_isa", "set_num_threads", "within"]
 
-FAMILIES = ("elementwise", "reduce", "gemm", "conv", "recurrent", "pool", "norm", "loss",
+FAMILIES = ("elementwise", "program", "reduce", "gemm", "conv", "recurrent", "pool", "norm", "loss",
             "embedding", "random", "optimizer")
 
 try:

@@ -4,7 +4,7 @@
  *
  * cost 0: arithmetic, bound by memory; 1: a vector polynomial or two; 2: libm, element by element.
  */
-#include <stddef.h>
+#include "loop.h"
 
 #define ELEMENTWISE(KERNEL)                                                                        \
     KERNEL(negative, 1, 0, 0, 0)                                                                   \
@@ -99,11 +99,6 @@
     KERNEL(celu_grad, 2, 1, 0, 1)                                                                  \
     KERNEL(softplus_grad, 2, 2, 0, 1)                                                              \
     KERNEL(bce_with_logits_grad, 3, 0, 0, 1)
-
-/* n elements: input i at in[i], advancing by step[i], 1 or 0 element (where step is 0, 64 bytes of
- * equal elements lie there), two parameters. */
-typedef void (*elementwise_loop)(const char *const *in, const ptrdiff_t *step, char *out,
-                                 ptrdiff_t n, const double *parameters);
 
 #define COUNT(...) +1
 enum { KERNELS = 0 ELEMENTWISE(COUNT) };

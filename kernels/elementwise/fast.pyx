@@ -34,6 +34,23 @@ cdef extern from "elementwise.h":
 cdef Py_ssize_t *CHUNK = [16384, 4096, 1024]
 
 
+cdef int row_of(str name):
+    cdef int k
+    wanted = name.encode()
+    for k in range(KERNELS):
+        if elementwise_rows[k].name == wanted:
+            return k
+    return -1
+
+
+cdef int cost_of(int row) noexcept nogil:
+    return elementwise_rows[row].cost
+
+
+cdef elementwise_loop loop_of(int row, bint is_double) noexcept nogil:
+    return elementwise_kernels_table[isa.level][is_double].loop[row]
+
+
 cdef inline bint same_shape(cnp.ndarray a, cnp.ndarray b) noexcept:
     cdef int d, ndim = cnp.PyArray_NDIM(a)
     if ndim != cnp.PyArray_NDIM(b):

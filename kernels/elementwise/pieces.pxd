@@ -17,7 +17,7 @@ cimport numpy as cnp
 from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-cdef extern from "elementwise.h":
+cdef extern from "../elementwise/loop.h":  # as other families see it too
     ctypedef void (*elementwise_loop)(const char **in_, const Py_ssize_t *step, char *out,
                                       Py_ssize_t n, const double *parameters) noexcept nogil
 

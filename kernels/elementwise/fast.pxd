@@ -1,0 +1,9 @@
+# The compiled loops live in this module alone; other families (program, gemm) find them here.
+
+from medai_engine.kernels.elementwise.pieces cimport elementwise_loop
+
+# A row of the list in elementwise.h by the kernel's name, or -1.
+cdef int row_of(str name)
+cdef int cost_of(int row) noexcept nogil
+# The loop of a row on the present instruction set.
+cdef elementwise_loop loop_of(int row, bint is_double) noexcept nogil

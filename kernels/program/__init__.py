@@ -1,0 +1,1 @@
+"""Chains of elementwise kernels in one pass over tiles."""
