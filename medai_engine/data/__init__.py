@@ -2,6 +2,7 @@
 
 from . import datasets
 from .dicom import read_dicom, read_dicom_series
+from .images import ImageFolder, read_image
 from .loader import ArrayDataset, DataLoader
 from .scan import Scan, Signal
 from .split import split_by_group, split_stratified
@@ -9,6 +10,6 @@ from .standardize import Standardize
 from .tables import Columns, Table, read_csv
 from .volumes import read_nifti, read_wfdb
 
-__all__ = ["ArrayDataset", "Columns", "DataLoader", "Scan", "Signal", "Standardize", "Table",
-           "datasets", "read_csv", "read_dicom", "read_dicom_series", "read_nifti", "read_wfdb",
-           "split_by_group", "split_stratified"]
+__all__ = ["ArrayDataset", "Columns", "DataLoader", "ImageFolder", "Scan", "Signal",
+           "Standardize", "Table", "datasets", "read_csv", "read_dicom", "read_dicom_series",
+           "read_image", "read_nifti", "read_wfdb", "split_by_group", "split_stratified"]
