@@ -1,9 +1,9 @@
 """From files and arrays to batches."""
 
-from . import datasets
+from . import datasets, transforms
 from .dicom import read_dicom, read_dicom_series
 from .images import ImageFolder, read_image
-from .loader import ArrayDataset, DataLoader
+from .loader import ArrayDataset, DataLoader, pad_collate, pad_sequences
 from .scan import Scan, Signal
 from .split import split_by_group, split_stratified
 from .standardize import Standardize
@@ -11,5 +11,6 @@ from .tables import Columns, Table, read_csv
 from .volumes import read_nifti, read_wfdb
 
 __all__ = ["ArrayDataset", "Columns", "DataLoader", "ImageFolder", "Scan", "Signal",
-           "Standardize", "Table", "datasets", "read_csv", "read_dicom", "read_dicom_series",
-           "read_image", "read_nifti", "read_wfdb", "split_by_group", "split_stratified"]
+           "Standardize", "Table", "datasets", "pad_collate", "pad_sequences", "read_csv",
+           "read_dicom", "read_dicom_series", "read_image", "read_nifti", "read_wfdb",
+           "split_by_group", "split_stratified", "transforms"]

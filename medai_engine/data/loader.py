@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,9 @@ import numpy as np
 from ..errors import DataError, ParameterError, ShapeError, say
 from ..tensor import Tensor
 
-__all__ = ["ArrayDataset", "DataLoader", "collate", "order"]
+__all__ = ["ArrayDataset", "DataLoader", "collate", "order", "pad_collate", "pad_sequences"]
+
+BUCKET = 16  # batches whose samples are sorted by length together
 
 
 def order(n: int, seed: int, epoch: int, shuffle: bool = True) -> np.ndarray:
@@ -74,6 +78,53 @@ def collate(samples: Sequence[Any]) -> Any:
     return stacked
 
 
+def pad_sequences(sequences: Sequence[Any], value: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Put sequences of different lengths into one array, and say how long each is.
+
+    Parameters
+    ----------
+    sequences : list of array
+        Shapes (T_i, ...), alike but for T_i, which may be 0.
+    value : float
+        What follows a sequence's end.
+
+    Returns
+    -------
+    padded : array of shape (N, max T, ...)
+    lengths : array of int64, shape (N,)
+        For ``lengths=`` of recurrent layers, which neither read nor pay for the padding.
+
+    Examples
+    --------
+    >>> from medai_engine.data import pad_sequences
+    >>> x, lengths = pad_sequences([[[1.0], [2.0]], [[3.0]]])
+    >>> x[..., 0].tolist(), lengths.tolist()
+    ([[1.0, 2.0], [3.0, 0.0]], [2, 1])
+    """
+    arrays = [s.data if isinstance(s, Tensor) else np.asarray(s) for s in sequences]
+    if not arrays:
+        raise DataError(say("pad_sequences", "one sequence or more", "none", "Check the data"))
+    rests = {a.shape[1:] for a in arrays if a.ndim}
+    if len(rests) != 1 or any(a.ndim == 0 for a in arrays):
+        raise ShapeError(say("pad_sequences", "sequences (T, ...) alike but for their length",
+                             sorted({a.shape for a in arrays}), "Give every step the same features"
+                             ))
+    lengths = np.array([len(a) for a in arrays], np.int64)
+    dtype = np.result_type(*arrays)
+    if isinstance(sequences[0], (list, tuple)) and dtype.kind == "f":
+        dtype = np.dtype(np.float32)  # Python numbers
+    padded = np.full((len(arrays), int(lengths.max()), *rests.pop()), value, dtype)
+    for row, array in zip(padded, arrays, strict=True):
+        row[: len(array)] = array
+    return padded, lengths
+
+
+def pad_collate(samples: Sequence[Any]) -> tuple[Any, ...]:
+    """Collate samples (sequence, ...) into (padded, lengths, ...)."""
+    sequences, *others = zip(*samples, strict=True)
+    return (*pad_sequences(sequences), *map(collate, others))
+
+
 class DataLoader:
     """Batches of a dataset as tensors, in an order given by a seed.
 
@@ -95,6 +146,15 @@ class DataLoader:
         Turns a list of samples into the arrays of a batch. The default stacks.
     drop_last : bool
         Leave out a last batch that is not full.
+    transform : callable, optional
+        ``transform(x, epoch=, sample=)`` on the first array of every sample, such as
+        ``transforms.Augment``: what it draws depends on epoch and sample, not on the workers.
+    workers : int
+        Threads that make batches ahead of the loop (decoding and resampling leave the
+        interpreter's lock); 0 makes each batch when it is asked for. The batches are the same.
+    lengths : array of shape (N,), optional
+        Lengths of the samples' sequences: batches are made of samples of similar length, so that
+        little is padded. Which ones come together still changes with the epoch.
 
     Examples
     --------
@@ -105,7 +165,9 @@ class DataLoader:
     """
 
     def __init__(self, dataset: Any, batch_size: int = 32, shuffle: bool = False, seed: int = 0,
-                 collate: Callable[[list[Any]], Any] | None = None, drop_last: bool = False):
+                 collate: Callable[[list[Any]], Any] | None = None, drop_last: bool = False,
+                 transform: Callable[..., Any] | None = None, workers: int = 0,
+                 lengths: Any = None):
         if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
             raise ParameterError(say("DataLoader", "batch_size of at least 1", repr(batch_size),
                                      "Use batch_size=32"))
@@ -115,6 +177,15 @@ class DataLoader:
         if len(dataset) == 0:
             raise DataError(say("DataLoader", "one sample or more", "an empty dataset",
                                 "Check the file or the filter that made it"))
+        if not isinstance(workers, (int, np.integer)) or workers < 0:
+            raise ParameterError(say("DataLoader", "workers of 0 or more", repr(workers),
+                                     "Use workers=2"))
+        self.lengths = None if lengths is None else np.asarray(lengths)
+        if self.lengths is not None and self.lengths.shape != (len(dataset),):
+            raise ShapeError(say("DataLoader", f"lengths of shape ({len(dataset)},)",
+                                 self.lengths.shape, "Give one length per sample"))
+        self.transform = transform
+        self.workers = int(workers)
         self.dataset = dataset
         self.batch_size = int(batch_size)
         self.shuffle = shuffle
@@ -135,14 +206,60 @@ class DataLoader:
     def indices(self) -> list[np.ndarray]:
         """Return the samples' numbers in each batch of the current epoch."""
         numbers = order(len(self.dataset), self.seed, self.epoch, self.shuffle)
-        return [numbers[i * self.batch_size:(i + 1) * self.batch_size] for i in range(len(self))]
+        size = self.batch_size
+        if self.lengths is None:
+            return [numbers[i * size:(i + 1) * size] for i in range(len(self))]
+        # sorted within pools of many batches: similar lengths, but not the same company each time
+        pool = BUCKET * size
+        for start in range(0, len(numbers), pool):
+            part = numbers[start: start + pool]
+            numbers[start: start + pool] = part[np.argsort(self.lengths[part], kind="stable")]
+        batches = [numbers[i * size:(i + 1) * size] for i in range(len(self))]
+        # another stream than the samples' own: else long batches would follow their order
+        return [batches[i] for i in order(len(batches), ~self.seed, self.epoch, self.shuffle)]
 
-    def batch(self, indices: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return the arrays of a batch."""
+    def batch(self, indices: np.ndarray, epoch: int | None = None) -> tuple[np.ndarray, ...]:
+        """Return the arrays of a batch, as it looks in an epoch (the current one)."""
+        epoch = self.epoch if epoch is None else epoch
         if self.collate is None and hasattr(self.dataset, "gather"):
-            return self.dataset.gather(indices)
-        batch = (self.collate or collate)([self.dataset[int(i)] for i in indices])
+            batch = self.dataset.gather(indices)
+            if self.transform is None:
+                return batch
+            first = [self.transform(x, epoch=epoch, sample=int(i))
+                     for x, i in zip(batch[0], indices, strict=True)]
+            return (collate(first), *batch[1:])
+        samples = [self.sample(int(i), epoch) for i in indices]
+        batch = (self.collate or collate)(samples)
         return batch if isinstance(batch, tuple) else (batch,)
+
+    def sample(self, index: int, epoch: int) -> Any:
+        """Return one sample as it looks in an epoch."""
+        sample = self.dataset[index]
+        if self.transform is None:
+            return sample
+        if not isinstance(sample, (tuple, list)):
+            return self.transform(sample, epoch=epoch, sample=index)
+        return (self.transform(sample[0], epoch=epoch, sample=index), *sample[1:])
+
+    def batches(self, start: int) -> Iterator[tuple[np.ndarray, ...]]:
+        """Make the batches of the current epoch from a place on, ahead of time with workers."""
+        todo = iter(self.indices()[start:])
+        if not self.workers:
+            for indices in todo:
+                yield self.batch(indices)
+            return
+        ahead: deque[Future[tuple[np.ndarray, ...]]] = deque()
+        with ThreadPoolExecutor(self.workers, "medai-loader") as pool:
+            try:
+                for indices in todo:
+                    ahead.append(pool.submit(self.batch, indices, self.epoch))
+                    if len(ahead) > 2 * self.workers:
+                        yield ahead.popleft().result()
+                while ahead:
+                    yield ahead.popleft().result()
+            finally:  # the loop was left, or a sample could not be read
+                for future in ahead:
+                    future.cancel()
 
     def __iter__(self) -> Iterator[Any]:
         """Go through the current epoch; when it is over, the next one is current.
@@ -150,10 +267,9 @@ class DataLoader:
         A loop that was left begins its epoch again, except after ``load_state_dict``.
         """
         self.position, self._start = self._start, 0
-        for indices in self.indices()[self.position:]:
+        for batch in self.batches(self.position):
             self.position += 1
-            tensors = tuple(b if isinstance(b, Tensor) else Tensor(np.asarray(b))
-                            for b in self.batch(indices))
+            tensors = tuple(b if isinstance(b, Tensor) else Tensor(np.asarray(b)) for b in batch)
             yield tensors if len(tensors) > 1 else tensors[0]
         self.epoch += 1
         self.position = 0
