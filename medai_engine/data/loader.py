@@ -58,7 +58,7 @@ class ArrayDataset:
 
     def gather(self, indices: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return the rows of a batch from each array, in one copy."""
-        return tuple(a[indices] for a in self.arrays)
+        return tuple([a.take(indices, axis=0) for a in self.arrays])
 
 
 def collate(samples: Sequence[Any]) -> Any:
