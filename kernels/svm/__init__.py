@@ -1,0 +1,1 @@
+"""Support vector machines: dual solvers and the decision function."""
