@@ -1,12 +1,14 @@
 """Matrix products: three texts, every instruction set, every number of threads."""
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from medai_engine.kernels import lookup
 from medai_engine.kernels.gemm import loops, reference
 
 fast = pytest.importorskip("medai_engine.kernels.gemm.fast", reason="kernels not compiled")
@@ -171,3 +173,23 @@ def test_writes_nothing_beyond_out():
             fast.matmul(a, b, memory[64:-64].reshape(1, M, N), False, transpose_b)
             assert (memory[:64] == 7).all()
             assert (memory[-64:] == 7).all()
+
+
+@pytest.mark.parametrize("text", ["fast", "loops", "reference"])
+@pytest.mark.parametrize(("name", "values"), [("relu", ()), ("tanh", ()), ("leaky_relu", (0.2,))])
+def test_linear_activation_is_linear_and_the_kernel(text, name, values):
+    """Bit for bit, in tiles, transposed tiles and dot products, on every instruction set."""
+    function = {"fast": fast, "loops": loops, "reference": reference}[text]
+    rng = np.random.default_rng(5)
+    for level in isa.available_isas() if text == "fast" else isa.available_isas()[-1:]:
+        isa.set_isa(level)
+        for (M, N, K), dtype in product(SHAPES[::2], (np.float32, np.float64)):
+            if M * N * K > 1 << 25 or (text == "loops" and K > 50):
+                continue
+            x, weight = operands(rng, dtype, M, N, K, False, True)
+            bias = rng.standard_normal(N).astype(dtype) if M > 2 else None
+            out, want = np.full((2, M, N), np.nan, dtype)
+            function.linear(x[0], weight[0], bias, want)
+            lookup(name, text)(want.copy(), want, *values)
+            function.linear_activation(x[0], weight[0], bias, out, name, *[*values, 0.0][:1])
+            np.testing.assert_array_equal(out, want)

@@ -10,6 +10,7 @@ cimport numpy as cnp
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
+from medai_engine.kernels.elementwise import reference
 from medai_engine.kernels.elementwise.pieces cimport (
     MAX_DIMS, MAX_INPUTS, SPLAT, Plan, classify, elementwise_loop, fold, run, run_chunk, splat,
 )
@@ -35,12 +36,11 @@ cdef Py_ssize_t *CHUNK = [16384, 4096, 1024]
 
 
 cdef int row_of(str name):
-    cdef int k
-    wanted = name.encode()
-    for k in range(KERNELS):
-        if elementwise_rows[k].name == wanted:
-            return k
-    return -1
+    return <int>BY_NAME.get(name, -1)
+
+
+cdef int row_at(int opcode) noexcept nogil:
+    return ROWS[opcode]
 
 
 cdef int cost_of(int row) noexcept nogil:
@@ -196,6 +196,8 @@ cdef object with_parameters(int k):
 
 
 cdef int WHERE = -1
+cdef int ROWS[KERNELS]
+cdef dict BY_NAME = {}
 __all__ = []
 
 
@@ -214,6 +216,7 @@ cdef object publish():
         kernel.__name__ = kernel.__qualname__ = name
         globals()[name] = kernel
         __all__.append(name)
+        ROWS[reference.__all__.index(name)] = BY_NAME[name] = k
 
 
 publish()

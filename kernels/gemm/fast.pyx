@@ -24,12 +24,14 @@ Source: see simd/tile.inc.
 
 cimport numpy as cnp
 from libc.string cimport memcpy
+from medai_engine.kernels.elementwise.fast cimport loop_of, row_of
+from medai_engine.kernels.elementwise.pieces cimport elementwise_loop
 from medai_engine.kernels.simd cimport isa
 from medai_engine.kernels.threads.pool cimport parallel_for, scratch
 
 cnp.import_array()
 
-__all__ = ["linear", "matmul"]
+__all__ = ["linear", "linear_activation", "matmul"]
 
 cdef extern from "gemm.h":
     struct gemm_kernels:
@@ -79,6 +81,8 @@ cdef struct Product:
     char *c
     Py_ssize_t cis, cjs, c_item         # cjs == 1, or cis == 1 where L and R are swapped
     const char *bias                    # along columns, or along rows where swapped
+    elementwise_loop act                # of the finished sums, or NULL
+    double parameters[2]                # of act, which takes one at most
     bint swapped
     Py_ssize_t pieces, tiles, panels    # of K, of rows, of columns
     Py_ssize_t height                   # rows of a tile, fewer in the last
@@ -128,6 +132,22 @@ cdef void copy_tiles(const Product *p, Py_ssize_t item, Py_ssize_t tile,
             memcpy(to + row * p.l_step * p.size, l + row * p.lis * p.size, p.kw * p.size)
     else:
         (<pack_fn>p.kernels.pack)(l, p.lks, p.kw, n, p.height, to)
+
+
+cdef void activate(const Product *p, Py_ssize_t item, Py_ssize_t i0, Py_ssize_t i1,
+                   Py_ssize_t j0, Py_ssize_t j1) noexcept nogil:
+    """Apply act to finished rows and columns of the product while they are in cache."""
+    cdef char *c = p.c + (item * p.c_item + i0 * p.cis + j0 * p.cjs) * p.size
+    cdef Py_ssize_t rows = i1 - i0, n = j1 - j0, stride = p.cis, one = 1
+    cdef const char *source
+    if p.swapped:
+        rows, n, stride = n, rows, p.cjs
+    if n == stride:
+        rows, n = 1, rows * n
+    for _ in range(rows):
+        source = c
+        p.act(&source, &one, c, n, p.parameters)
+        c += stride * p.size
 
 
 cdef void block(const Product *p, Py_ssize_t item, Py_ssize_t tile0, Py_ssize_t tile1,
@@ -191,6 +211,9 @@ cdef void block(const Product *p, Py_ssize_t item, Py_ssize_t tile0, Py_ssize_t 
             else:
                 (<tile_fn>p.kernels.tile)(m, n, kc, l, lis, lks, r, rks, c, p.cis, piece > 0,
                                           bias, ahead, ahead_step)
+    if p.act and p.piece1 == p.pieces:
+        activate(p, item, tile0 * p.height, min(tile1 * p.height, p.rows), panel0 * nr,
+                 min(panel1 * nr, p.cols))
 
 
 cdef void prepare_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
@@ -243,6 +266,8 @@ cdef void dot_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
             m, p.K, p.l + (item * p.l_item + i * p.lis) * p.size, p.lis,
             p.r + (item * p.r_item + j * p.rjs) * p.size,
             p.c + (item * p.c_item + i * p.cis + j * p.cjs) * p.size, p.cis, bias, p.swapped)
+    if p.act:
+        activate(p, item, i, i + m, 0, p.cols)
 
 
 cdef inline double cost(Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t K, bint contiguous,
@@ -334,13 +359,15 @@ cdef void run_dots(Product *p) noexcept nogil:
 cdef void product(bint is_double, Py_ssize_t batch, Py_ssize_t M, Py_ssize_t N, Py_ssize_t K,
                   const char *a, Py_ssize_t ams, Py_ssize_t aks, Py_ssize_t a_item,
                   const char *b, Py_ssize_t bks, Py_ssize_t bns, Py_ssize_t b_item,
-                  char *c, const char *bias) noexcept:
+                  char *c, const char *bias, elementwise_loop act,
+                  double parameter) noexcept:
     cdef Product p
     cdef bint swap
     cdef Py_ssize_t vw
     p.kernels = gemm_kernels_table[isa.level][is_double]
     p.size = 8 if is_double else 4
     p.K, p.batch, p.c, p.c_item, p.bias = K, batch, c, M * N, bias
+    p.act, p.parameters[0], p.parameters[1] = act, parameter, 0
     vw = p.kernels.nr // 2
     cdef bint dots = K >= DOT_FROM and (M <= 4 or N <= 4) and aks == 1 and bks == 1
     if dots:
@@ -379,13 +406,26 @@ def matmul(cnp.ndarray a, cnp.ndarray b, cnp.ndarray out, bint transpose_a, bint
             M * K if cnp.PyArray_SIZE(a) > M * K else 0,
             cnp.PyArray_BYTES(b), 1 if transpose_b else N, K if transpose_b else 1,
             K * N if cnp.PyArray_SIZE(b) > K * N else 0,
-            cnp.PyArray_BYTES(out), NULL)
+            cnp.PyArray_BYTES(out), NULL, NULL, 0)
 
 
-def linear(cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray out):
-    """Write ``out = x weight^T + bias``."""
+cdef void affine(cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray out, elementwise_loop act,
+                 double parameter) noexcept:
     cdef Py_ssize_t N = cnp.PyArray_DIM(weight, 0), K = cnp.PyArray_DIM(weight, 1)
     cdef Py_ssize_t M = cnp.PyArray_SIZE(x) // K
     product(cnp.PyArray_TYPE(out) == cnp.NPY_DOUBLE, 1, M, N, K,
             cnp.PyArray_BYTES(x), K, 1, 0, cnp.PyArray_BYTES(weight), 1, K, 0,
-            cnp.PyArray_BYTES(out), NULL if bias is None else cnp.PyArray_BYTES(bias))
+            cnp.PyArray_BYTES(out), NULL if bias is None else cnp.PyArray_BYTES(bias),
+            act, parameter)
+
+
+def linear(cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray out):
+    """Write ``out = x weight^T + bias``."""
+    affine(x, weight, bias, out, NULL, 0)
+
+
+def linear_activation(cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray out, str activation,
+                      double parameter):
+    """Write ``out = f(x weight^T + bias)``, f an elementwise kernel."""
+    affine(x, weight, bias, out,
+           loop_of(row_of(activation), cnp.PyArray_TYPE(out) == cnp.NPY_DOUBLE), parameter)

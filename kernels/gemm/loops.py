@@ -10,7 +10,10 @@ Source: Golub & Van Loan, Matrix Computations, 1.1 (the row-oriented "kij" forms
 import numpy as np
 from numba import njit
 
-__all__ = ["linear", "matmul"]
+from ..elementwise import loops as elementwise
+from ..program.reference import PARAMETERS
+
+__all__ = ["linear", "linear_activation", "matmul"]
 
 kernel = njit(nogil=True, cache=True, error_model="numpy")
 
@@ -59,3 +62,8 @@ def _linear(x, weight, bias, out):
 
 def linear(x, weight, bias, out):
     _linear(x.reshape(-1, x.shape[-1]), weight, bias, out.reshape(-1, out.shape[-1]))
+
+
+def linear_activation(x, weight, bias, out, activation, parameter):
+    linear(x, weight, bias, out)
+    getattr(elementwise, activation)(out.copy(), out, *[parameter][:PARAMETERS.get(activation, 0)])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["linear", "matmul"]
+from ..elementwise import reference as elementwise
+from ..program.reference import PARAMETERS
+
+__all__ = ["linear", "linear_activation", "matmul"]
 
 
 def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray, transpose_a: bool,
@@ -20,3 +23,10 @@ def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, out: np.n
     np.matmul(x, weight.T, out=out)
     if bias is not None:
         np.add(out, bias, out=out)
+
+
+def linear_activation(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, out: np.ndarray,
+                      activation: str, parameter: float) -> None:
+    """Write ``out = f(x weight^T + bias)``, f an elementwise kernel of one parameter or none."""
+    linear(x, weight, bias, out)
+    getattr(elementwise, activation)(out.copy(), out, *[parameter][:PARAMETERS.get(activation, 0)])

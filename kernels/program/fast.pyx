@@ -15,7 +15,7 @@ cimport numpy as cnp
 from cpython.list cimport PyList_GET_ITEM
 from libc.stdint cimport int64_t
 
-from medai_engine.kernels.elementwise.fast cimport cost_of, loop_of, row_of
+from medai_engine.kernels.elementwise.fast cimport cost_of, loop_of, row_at
 from medai_engine.kernels.elementwise.pieces cimport (
     SPLAT, copy_run, elementwise_loop, splat, stride_of,
 )
@@ -28,11 +28,10 @@ __all__ = ["program"]
 
 cdef enum:
     MAX_INPUTS = 24
-    MAX_OUTPUTS = 24
+    MAX_OUTPUTS = 64            # one a step
     MAX_STEPS = 64
-    MAX_REGISTERS = 112         # inputs, outputs and a temporary a step
+    MAX_REGISTERS = 152         # inputs, outputs and a temporary a step
     MAX_DIMS = 12
-    MAX_OPCODES = 256
     TILE = 1024                 # elements
     CHUNK = 32                  # tiles of one cheap instruction: some ten microseconds
     COLUMNS = 6
@@ -63,11 +62,6 @@ cdef struct Job:
     Py_ssize_t size, chunk
     Operand operand[MAX_INPUTS + MAX_OUTPUTS]
     Step step[MAX_STEPS]
-
-# Rows of the elementwise table by opcode.
-cdef int[MAX_OPCODES] ROWS
-for _name, _code in reference.OPCODES.items():
-    ROWS[_code] = row_of(_name)
 
 
 cdef void fill(const Operand *x, Py_ssize_t start, Py_ssize_t n, char *block) noexcept nogil:
@@ -165,7 +159,9 @@ cdef void describe(Operand *x, cnp.ndarray a, cnp.ndarray out, Job *job) noexcep
             x.ndim += 1
         x.stride[x.ndim - 1] = stride
     x.kind = GATHERED
-    if x.stride[0] == 0:    # what follows the first axis repeats
+    if x.ndim == 1 and x.stride[0] == 0:
+        x.kind = CONSTANT
+    elif x.stride[0] == 0:  # what follows the first axis repeats
         x.period = 1
         for d in range(1, x.ndim):
             x.period *= x.shape[d]
@@ -198,7 +194,7 @@ def program(list inputs, list outs, cnp.ndarray code, cnp.ndarray parameters):
     job.registers = job.linear
     for k in range(job.steps):
         s = &job.step[k]
-        kernel = ROWS[row[0]]
+        kernel = row_at(row[0])
         s.loop = loop_of(kernel, is_double)
         s.inputs = row[1]
         for i in range(3):

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DTypeError, ShapeError, say
-from ..op import apply, define
+from ..errors import DTypeError, ParameterError, ShapeError, say
+from ..op import OPS, apply, define
 from ..tensor import Tensor
+from .elementwise import F
 from .shape import SUM_TO, broadcast_to, reshape
 
 
@@ -164,6 +165,36 @@ LINEAR = define(
          "bias": lambda g: apply(SUM_TO, _rows(g), shape=g.data.shape[-1:])},
     linear=[("x", "bias"), ("weight", "bias")], analytic=True, onnx="Gemm",
     doc="y = x W^T + b")
+
+
+# Activations whose derivative can be told from their result, with the name of their parameter.
+ACTIVATIONS: dict[str, tuple[str, ...]] = {
+    "relu": (), "sigmoid": (), "tanh": (), "selu": (), "elu": ("alpha",), "leaky_relu": ("slope",)}
+
+
+def _activated_infer(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, *, activation: str,
+                     parameter: float) -> tuple[tuple[int, ...], Any]:
+    if activation not in ACTIVATIONS or (activation == "leaky_relu" and parameter < 0):
+        raise ParameterError(say(
+            "linear_activation", f"one of {', '.join(ACTIVATIONS)}, and a slope from 0 on",
+            f"{activation!r} with {parameter}", "Call linear and the activation one by one"))
+    return _linear_infer(x, weight, bias)
+
+
+def _activated_vjp(g: Tensor, x: Tensor, weight: Tensor, y: Tensor, activation: str,
+                   parameter: float, needs: Any) -> list[Tensor | None]:
+    values = dict.fromkeys(ACTIVATIONS[activation], parameter)
+    h = F[f"{activation}_grad"](g, y, **values)
+    arguments = (weight, x.data.shape), (x,), ()
+    return [LINEAR.rules[i].function(h, *arguments[i]) if needs[i] else None for i in range(3)]
+
+
+LINEAR_ACTIVATION = define(
+    "linear_activation", infer=_activated_infer, kernel="linear_activation", vjp=_activated_vjp,
+    work=lambda arrays, outs, params: tuple(
+        a + b for a, b in zip(LINEAR.work(arrays, outs, {}),
+                              OPS[params["activation"]].work(arrays, outs, {}), strict=True)),
+    onnx="none: Gemm and the activation", doc="y = f(x W^T + b), f an activation")
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:

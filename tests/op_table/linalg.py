@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from medai_engine.errors import DTypeError, ShapeError
+from medai_engine.errors import DTypeError, ParameterError, ShapeError
 
 from . import Draw, bad, r0, row, sample, torch
 
@@ -68,3 +68,31 @@ row("linear", _linear_samples,
          bad(ShapeError, r"bias of shape \(4,\), got \(3,\)", r0(2, 3), r0(4, 3), r0(3)),
          bad(DTypeError, "weight float64", r0(2, 3), r0(4, 3).astype(np.float64), r0(4))],
     oracles={"torch": lambda x, weight, bias: torch().nn.functional.linear(x, weight, bias)})
+
+
+def _activated(r: Draw, m: int, k: int, n: int, activation: str, parameter: float) -> Any:
+    return sample(r.normal(m, k), r.normal(n, k), r.normal(n), activation=activation,
+                  parameter=parameter)
+
+
+def _activated_oracle(x: Any, weight: Any, bias: Any, activation: str, parameter: float) -> Any:
+    f = torch().nn.functional
+    y = f.linear(x, weight, bias)
+    return getattr(f, activation)(y, *[parameter][:activation in ("elu", "leaky_relu")])
+
+
+row("linear_activation",
+    lambda r: [_activated(r, 2, 3, 4, "tanh", 0.0), _activated(r, 3, 5, 2, "leaky_relu", 0.2),
+               _activated(r, 4, 2, 3, "elu", 0.7), _activated(r, 1, 4, 1, "sigmoid", 0.0),
+               _activated(r, 3, 2, 5, "selu", 0.0), _activated(r, 5, 3, 2, "relu", 0.0),
+               _activated(r, 0, 3, 4, "relu", 0.0), _activated(r, 2, 0, 4, "tanh", 0.0)],
+    large=lambda r: _activated(r, 203, 300, 67, "relu", 0.0),
+    terms=lambda x, weight, bias, activation, parameter: (
+        x.shape[-1] + 1, 2 * (abs(x) @ abs(weight).T + abs(bias)) + 2),
+    bad=[bad(ShapeError, r"3 input features, got 5", r0(2, 5), r0(4, 3), r0(4),
+             activation="relu", parameter=0.0),
+         bad(ParameterError, "one of relu, sigmoid.*'gelu' with 0.0", r0(2, 3), r0(4, 3), r0(4),
+             activation="gelu", parameter=0.0),
+         bad(ParameterError, "slope from 0 on", r0(2, 3), r0(4, 3), r0(4),
+             activation="leaky_relu", parameter=-0.1)],
+    oracles={"torch": _activated_oracle})
