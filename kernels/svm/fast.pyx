@@ -1,4 +1,5 @@
-"""SMO and sums of kernel functions; equations in reference.py, vector texts in svm.inc.
+"""SMO; equations in reference.py, vector texts in svm.inc. Sums of kernel values are in panels.pyx,
+the linear machines' coordinate descent in descent.pyx.
 
 Points lie in panels (svm.inc), so a row of the kernel matrix is a tile of few left points times
 all panels. A step of SMO is two passes over the active points: the partner of the greatest
@@ -11,54 +12,29 @@ rows are compacted when a fifth can go. At the end the scores of all points are 
 the search goes on where one of those left out was wrong.
 
 Chunks are CHUNK points; what they find is compared in order, so threads leave no trace.
-Bytes: a step reads and writes 9 numbers a point, a row n d / BATCH. The linear machines' coordinate
-descent is in descent.pyx. Source: see reference.py.
+Bytes: a step reads and writes 9 numbers a point, a row n d / BATCH. Source: see reference.py.
 """
 
 cimport numpy as cnp
 from libc.math cimport INFINITY, fabs, pow, tanh
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
-from medai_engine.kernels.simd cimport isa
-from medai_engine.kernels.threads.pool cimport parallel_for, scratch
+from medai_engine.kernels.svm.panels cimport (
+    LINEAR, POLY, PRECOMPUTED, Points, RBF, Sums, WORK, add_up, ceil_div, pack, points_of, resize,
+    svm_scan, svm_spec)
+from medai_engine.kernels.threads.pool cimport parallel_for
 
 from .descent import dual_descent
+from .panels import kernel_sums
 
 cnp.import_array()
 
 __all__ = ["dual_descent", "kernel_sums", "smo"]
 
-cdef extern from "svm.h":
-    enum: LINEAR, POLY, RBF, PRECOMPUTED
-    struct svm_spec:
-        int kind, degree
-        double gamma, coef0
-    struct svm_scan:
-        double high, low, gain, curvature
-        Py_ssize_t high_at, low_at, partner
-    struct svm_kernels:
-        void *pack
-        void *norms
-        void *rows
-        void *weighted
-        void *update
-        void *partner
-        void *gather
-        void *axpy
-        Py_ssize_t mr, nr
-    const svm_kernels *const svm_kernels_table[3][2]
-
-ctypedef void (*pack_fn)(const void *x, const Py_ssize_t *index, Py_ssize_t d, Py_ssize_t n,
-                         void *out) noexcept nogil
-ctypedef void (*norms_fn)(const void *panel, Py_ssize_t d, void *out) noexcept nogil
 ctypedef void (*rows_fn)(
     const svm_spec *spec, Py_ssize_t m, Py_ssize_t d, const void *left, const void *norm,
     const void *panels, const void *norms, Py_ssize_t first, Py_ssize_t last,
     void **to) noexcept nogil
-ctypedef void (*weighted_fn)(
-    const svm_spec *spec, Py_ssize_t m, Py_ssize_t d, const void *left, const void *norm,
-    const void *panels, const void *norms, Py_ssize_t count, const void *coef, Py_ssize_t step,
-    Py_ssize_t outputs, void *sums, void *out) noexcept nogil
 ctypedef void (*update_fn)(
     void *score, const void *up, const void *low, const void *row_i, const void *row_j,
     double delta, Py_ssize_t first, Py_ssize_t last, svm_scan *found) noexcept nogil
@@ -72,28 +48,7 @@ ctypedef void (*axpy_fn)(double a, const void *x, void *y, Py_ssize_t n) noexcep
 cdef enum:
     CHUNK = 4096            # points of a pass: some microseconds
     BATCH = 6               # rows computed together, of 6 or 12 that a tile can have
-    WORK = 1 << 18          # multiply-adds of a chunk of rows or sums
     PATIENCE = 1000         # steps between two looks at what can be left out
-
-
-cdef struct Points:
-    const svm_kernels *text
-    bint is_double
-    Py_ssize_t size, d, n, panels, padded   # bytes of a number; points, panels, padded points
-    const char *x
-    const Py_ssize_t *index                 # rows of x, or NULL for all
-    char *panel
-    char *norm
-    Py_ssize_t per_chunk
-
-
-cdef struct Sums:
-    svm_spec spec
-    Points *left                            # norms alone
-    Points *right
-    const char *coef
-    Py_ssize_t outputs, per_chunk
-    char *out
 
 
 cdef struct Smo:
@@ -128,10 +83,6 @@ cdef struct Smo:
     void *to[BATCH]
 
 
-cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
-    return (a + b - 1) // b
-
-
 cdef inline double get(const char *p, Py_ssize_t i, bint is_double) noexcept nogil:
     return (<const double *>p)[i] if is_double else (<const float *>p)[i]
 
@@ -141,103 +92,6 @@ cdef inline void put(char *p, Py_ssize_t i, bint is_double, double value) noexce
         (<double *>p)[i] = value
     else:
         (<float *>p)[i] = <float>value
-
-
-# ---- points in panels ---------------------------------------------------------------------------
-
-
-cdef void pack_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
-    cdef Points *p = <Points *>ctx
-    cdef Py_ssize_t nr = p.text.nr, panel, first
-    cdef char *to
-    for panel in range(chunk * p.per_chunk, min(p.panels, (chunk + 1) * p.per_chunk)):
-        first = panel * nr
-        if p.panel:
-            to = p.panel + first * p.d * p.size
-        else:
-            to = <char *>scratch(0, nr * p.d * p.size)
-        (<pack_fn>p.text.pack)(p.x if p.index else p.x + first * p.d * p.size,
-                               p.index + first if p.index else NULL, p.d,
-                               min(nr, p.n - first), to)
-        (<norms_fn>p.text.norms)(to, p.d, p.norm + first * p.size)
-
-
-cdef void resize(Points *p, Py_ssize_t n) noexcept nogil:
-    p.n, p.panels = n, ceil_div(n, p.text.nr)
-    p.padded = p.panels * p.text.nr
-    p.per_chunk = 1 + WORK // (4 * p.d * p.text.nr)
-
-
-cdef void pack(Points *p) noexcept nogil:
-    """Fill panels (where there is room for them) and squared norms."""
-    parallel_for(pack_chunk, p, ceil_div(p.panels, p.per_chunk))
-
-
-cdef Points points_of(cnp.ndarray x):
-    cdef Points p
-    p.is_double = cnp.PyArray_TYPE(x) == cnp.NPY_DOUBLE
-    p.text = svm_kernels_table[isa.level][p.is_double]
-    p.size, p.d, p.x = 8 if p.is_double else 4, cnp.PyArray_DIM(x, 1), cnp.PyArray_BYTES(x)
-    p.index, p.panel, p.norm = NULL, NULL, NULL
-    resize(&p, cnp.PyArray_DIM(x, 0))
-    return p
-
-
-# ---- sums of kernel values ----------------------------------------------------------------------
-
-
-cdef void sums_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
-    cdef Sums *s = <Sums *>ctx
-    cdef Py_ssize_t mr = s.left.text.mr, size = s.left.size, d = s.left.d, n = s.left.n, tile, i
-    cdef void *sums = scratch(0, mr * s.outputs * 64)
-    for tile in range(chunk * s.per_chunk, min(ceil_div(n, mr), (chunk + 1) * s.per_chunk)):
-        i = tile * mr
-        (<weighted_fn>s.left.text.weighted)(
-            &s.spec, min(mr, n - i), d, s.left.x + i * d * size, s.left.norm + i * size,
-            s.right.panel, s.right.norm, s.right.panels, s.coef, s.right.padded, s.outputs, sums,
-            s.out + i * s.outputs * size)
-
-
-cdef void add_up(Sums *s) noexcept nogil:
-    cdef Py_ssize_t mr = s.left.text.mr
-    s.per_chunk = 1 + WORK // (mr * s.right.padded * (s.left.d + s.outputs + 8))
-    parallel_for(sums_chunk, s, ceil_div(ceil_div(s.left.n, mr), s.per_chunk))
-
-
-cdef bint room_for(Points *p, bint panels) noexcept nogil:
-    p.norm = <char *>malloc(p.padded * p.size)
-    if panels:
-        p.panel = <char *>malloc(p.padded * p.d * p.size)
-    return p.norm and (p.panel or not panels)
-
-
-def kernel_sums(cnp.ndarray x, cnp.ndarray points, cnp.ndarray coef, cnp.ndarray out, int kind,
-                int degree, double gamma, double coef0):
-    """Write ``out[i, c] = sum_j coef[c, j] k(x[i], points[j])``."""
-    cdef Points left = points_of(x), right = points_of(points)
-    cdef Sums s
-    cdef Py_ssize_t c
-    cdef char *padded
-    s.spec.kind, s.spec.degree, s.spec.gamma, s.spec.coef0 = kind, degree, gamma, coef0
-    s.left, s.right, s.outputs = &left, &right, cnp.PyArray_DIM(coef, 0)
-    s.out = cnp.PyArray_BYTES(out)
-    padded = <char *>calloc(s.outputs * right.padded, right.size)
-    cdef bint found = padded and room_for(&left, False) and room_for(&right, True)
-    if found:
-        with nogil:
-            for c in range(s.outputs):
-                memcpy(padded + c * right.padded * right.size,
-                       cnp.PyArray_BYTES(coef) + c * right.n * right.size, right.n * right.size)
-            s.coef = padded
-            pack(&left)
-            pack(&right)
-            add_up(&s)
-    free(padded)
-    free(left.norm)
-    free(right.norm)
-    free(right.panel)
-    if not found:
-        raise MemoryError
 
 
 # ---- rows of the kernel matrix ------------------------------------------------------------------
