@@ -2,9 +2,10 @@
 
 direct.pyx      convolution and its input gradient, on the tile of taps.inc
 grad_weight.pyx the weight gradient
+depthwise.pyx   all three where each channel has its own filter
+dispatch.pyx    which of these a call goes to
 """
 
-from .direct import conv, conv_grad_input
-from .grad_weight import conv_grad_weight
+from .dispatch import conv, conv_grad_input, conv_grad_weight
 
 __all__ = ["conv", "conv_grad_input", "conv_grad_weight"]
