@@ -16,8 +16,8 @@ from ..errors import MissingExtraError, extra, say
 __all__ = ["COMPILED", "FAMILIES", "empty", "families", "get_isa", "get_num_threads", "lookup",
            "ready", "report", "require", "set_isa", "set_num_threads", "within"]
 
-FAMILIES = ("elementwise", "program", "reduce", "gemm", "conv", "recurrent", "pool", "norm", "loss",
-            "embedding", "random", "optimizer", "svm")
+FAMILIES = ("elementwise", "program", "reduce", "gemm", "conv", "recurrent", "attention", "pool",
+            "norm", "loss", "embedding", "random", "optimizer", "svm")
 
 try:
     from .memory.allocator import empty

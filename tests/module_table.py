@@ -196,6 +196,45 @@ row("LSTMCell", lambda: flat(nn.LSTMCell)(2, 3, dtype=F64),
     parameters=recurrent({"": 2}, 12, 3), torch=lambda t: flat(t.LSTMCell, packed=True)(2, 3),
     wrong=([np.zeros((4, 1, 2))], r"one step \(N, D\)"))
 
+# ---- attention --------------------------------------------------------------------------------
+
+
+def first_of(kind: Any) -> Any:
+    """Return a subclass whose modules return the first of their results."""
+    return type(kind.__name__, (kind,), {"forward": lambda self, *x: kind.forward(self, *x)[0]})
+
+
+row("MultiheadAttention", lambda: first_of(nn.MultiheadAttention)(6, 2, dtype=F64),
+    lambda r: [r.standard_normal((2, n, 6)) for n in (3, 4, 4)], """\
+MultiheadAttention(
+  embed_dim=6, num_heads=2, dropout=0.0, bias=True
+  (out_proj): Linear(in_features=6, out_features=6, bias=True)
+)""", parameters={"in_proj_weight": (18, 6), "in_proj_bias": (18,), "out_proj.weight": (6, 6),
+                  "out_proj.bias": (6,)},
+    torch=lambda t: first_of(t.MultiheadAttention)(6, 2, batch_first=True),
+    wrong=([np.zeros((2, 3, 5))], r"query of shape \(N, length, 6\), got \(2, 3, 5\)"))
+_norm = "LayerNorm(normalized_shape=(4,), eps=1e-05, elementwise_affine=True)"
+row("TransformerEncoderLayer",
+    lambda: nn.TransformerEncoderLayer(4, 2, 6, 0.0, "gelu", dtype=F64), one(2, 3, 4), f"""\
+TransformerEncoderLayer(
+  dropout=0.0, activation='gelu', norm_first=False
+  (self_attn): MultiheadAttention(
+    embed_dim=4, num_heads=2, dropout=0.0, bias=True
+    (out_proj): Linear(in_features=4, out_features=4, bias=True)
+  )
+  (linear1): Linear(in_features=4, out_features=6, bias=True)
+  (linear2): Linear(in_features=6, out_features=4, bias=True)
+  (norm1): {_norm}
+  (norm2): {_norm}
+)""", parameters={
+        "self_attn.in_proj_weight": (12, 4), "self_attn.in_proj_bias": (12,),
+        "self_attn.out_proj.weight": (4, 4), "self_attn.out_proj.bias": (4,),
+        "linear1.weight": (6, 4), "linear1.bias": (6,), "linear2.weight": (4, 6),
+        "linear2.bias": (4,), "norm1.weight": (4,), "norm1.bias": (4,), "norm2.weight": (4,),
+        "norm2.bias": (4,)},
+    torch=lambda t: t.TransformerEncoderLayer(4, 2, 6, 0.0, "gelu", batch_first=True),
+    wrong=([np.zeros((2, 3, 5))], "got .2, 3, 5"))
+
 # ---- convolutions -----------------------------------------------------------------------------
 
 _four = {"kernel_size": (2, 3), "stride": 2, "padding": (1, 2), "groups": 2}

@@ -67,6 +67,7 @@ PROMISED = {
         l1_loss(reduction) smooth_l1_loss(reduction) huber_loss(reduction) kl_div(reduction)
         hinge_loss(reduction) triplet_margin_loss(reduction) cosine_similarity(axis)
         focal_loss(reduction) dice_loss(reduction) tversky_loss(reduction)
+        scaled_dot_product_attention(attn_mask,dropout_p,is_causal,scale)
         """,
     "nn": """
         Module Parameter Buffer Sequential ModuleList ModuleDict ParameterList Residual Identity
@@ -76,7 +77,8 @@ PROMISED = {
         CrossEntropyLoss(weight,ignore_index,label_smoothing,reduction)
         NLLLoss(weight,ignore_index,reduction) BCELoss BCEWithLogitsLoss(pos_weight) MSELoss
         L1Loss SmoothL1Loss HuberLoss KLDivLoss HingeLoss TripletMarginLoss CosineSimilarity
-        FocalLoss DiceLoss TverskyLoss
+        FocalLoss DiceLoss TverskyLoss MultiheadAttention(embed_dim,num_heads,dropout,bias)
+        TransformerEncoderLayer(d_model,nhead,dim_feedforward,dropout,activation,norm_first)
         """,
     "nn.init": """uniform_ normal_ trunc_normal_ constant_ zeros_ ones_ eye_ xavier_uniform_
         xavier_normal_ kaiming_uniform_ kaiming_normal_ orthogonal_ calculate_gain""",

@@ -2,6 +2,8 @@
 
 from .activations import *  # noqa: F403
 from .activations import __all__ as _activations
+from .attention import *  # noqa: F403
+from .attention import __all__ as _attention
 from .classification import *  # noqa: F403
 from .classification import __all__ as _classification
 from .conv import *  # noqa: F403
@@ -17,5 +19,5 @@ from .recurrent import __all__ as _recurrent
 from .regression import *  # noqa: F403
 from .regression import __all__ as _regression
 
-__all__ = [*_activations, *_classification, *_conv, *_layers, *_norm, *_pool, *_recurrent,
-           *_regression]
+__all__ = [*_activations, *_attention, *_classification, *_conv, *_layers, *_norm, *_pool,
+           *_recurrent, *_regression]

@@ -4,6 +4,8 @@ from ..tensor import Buffer, Parameter
 from . import init
 from .activations import *  # noqa: F403
 from .activations import __all__ as _activations
+from .attention import *  # noqa: F403
+from .attention import __all__ as _attention
 from .containers import *  # noqa: F403
 from .containers import __all__ as _containers
 from .conv import *  # noqa: F403
@@ -21,4 +23,5 @@ from .recurrent import *  # noqa: F403
 from .recurrent import __all__ as _recurrent
 
 __all__ = ["Buffer", "Module", "Parameter", "init",
-           *_activations, *_containers, *_conv, *_linear, *_losses, *_norm, *_pool, *_recurrent]
+           *_activations, *_attention, *_containers, *_conv, *_linear, *_losses, *_norm, *_pool,
+           *_recurrent]

@@ -2,6 +2,7 @@
 
 from . import (  # noqa: F401
     arrange,
+    attention,
     contraction,
     conv,
     creation,
