@@ -32,7 +32,9 @@ from .transforms import checkpoint, grad, hessian, hvp, jacobian, jvp, value_and
 from .custom import kernel, op
 from .errors import (DataError, DTypeError, GraphError, MedaiError, MissingExtraError,
                      NotFittedError, ParameterError, ShapeError)
-from . import functional, nn, optim
+from . import functional
+from .jit import jit
+from . import nn, optim
 from . import data, estimators, inspect, io, testing, training
 from .io import load
 from .kernels import get_num_threads, set_num_threads

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import GraphError, ShapeError, say
-from .mode import switched
+from .mode import MODE, switched
 from .tensor import CLOCK, Constant, Leaf, Tensor, last_written
 
 if TYPE_CHECKING:
     from .op import Op
 
-__all__ = ["Node", "Slot", "backward", "gradients", "reverse"]
+__all__ = ["Node", "Slot", "backward", "drop", "gradients", "reverse"]
 
 
 class Node:
@@ -153,7 +153,7 @@ def ordered(roots: Iterable[Any]) -> list[Any]:
     starts = list(uses)
     while stack:
         node = stack.pop()
-        if type(node) is Node:
+        if type(node) is not Leaf:
             for edge in node.edges:
                 if edge is not None:
                     below = edge.node if type(edge) is Slot else edge
@@ -167,7 +167,7 @@ def ordered(roots: Iterable[Any]) -> list[Any]:
     while ready:
         node = ready.pop()
         order.append(node)
-        if type(node) is Node:
+        if type(node) is not Leaf:
             for edge in node.edges:
                 if edge is not None:
                     below = edge.node if type(edge) is Slot else edge
@@ -181,7 +181,7 @@ def leading_to(order: list[Any], targets: set[tuple[Any, int]]) -> set[Any]:
     """Return the nodes of the order from which a target is reached."""
     useful = {node for node, _ in targets}
     for node in reversed(order):
-        if type(node) is Node and any(
+        if type(node) is not Leaf and any(
                 edge is not None and locate(edge)[0] in useful for edge in node.edges):
             useful.add(node)
     return useful
@@ -302,15 +302,27 @@ def backward(output: Tensor, gradient: Any = None, *, retain_graph: bool = False
     roots = start([output], [gradient])
     found = reverse(roots, create_graph=create_graph, retain_graph=retain_graph or create_graph)
     taken = {storage(g.data) for _, g in roots}
+    recorder = MODE.get().recorder
     for (leaf, _), g in found.items():
         tensor = leaf.tensor()
         if tensor is None:
             continue
+        if recorder is not None:
+            recorder.touch(tensor)
         if tensor.grad is not None:
             with switched(grad=create_graph):
                 tensor.grad = tensor.grad + g
         else:
             tensor.grad = g if g.node is not None else own(g, taken)
+
+
+def drop(leaves: Iterable[Tensor]) -> None:
+    """Set the gradients of leaves to None."""
+    recorder = MODE.get().recorder
+    for leaf in leaves:
+        if recorder is not None:
+            recorder.touch(leaf, overwritten=True)
+        leaf.grad = None
 
 
 def storage(array: np.ndarray) -> int:

@@ -6,7 +6,7 @@ with the default, so a loader thread under ``no_grad`` does not take the main th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .jit.record import Recorder
     from .transforms import Frame
 
-__all__ = ["MODE", "Mode", "backend", "enable_grad", "no_grad", "switched"]
+__all__ = ["MODE", "Mode", "backend", "enable_grad", "no_grad", "on_the_host", "switched"]
 
 BACKENDS = ("reference", "loops", "fast")
 
@@ -73,6 +73,13 @@ def switched(**changes: Any) -> Iterator[Mode]:
         yield mode
     finally:
         MODE.reset(token)
+
+
+def on_the_host(function: Callable[[], Any]) -> None:
+    """Let a plan that is being recorded call this at every replay; does not call it now."""
+    recorder = MODE.get().recorder
+    if recorder is not None:
+        recorder.host(function)
 
 
 def no_grad() -> Any:

@@ -234,6 +234,8 @@ def apply(op: Op, *inputs: Any, **params: Any) -> Any:
     runs, and the result is tied to its inputs for the reverse pass.
     """
     mode = MODE.get()
+    if op.writes is not None and mode.frame is not None and mode.frame.replaying:
+        return None  # written in the forward pass; running again only computes
     tensors = []
     arrays = []
     traced = False

@@ -13,10 +13,12 @@ from weakref import ref
 import numpy as np
 
 from .errors import DTypeError, GraphError, ShapeError, say
+from .mode import MODE
 
-__all__ = ["CLOCK", "Buffer", "Constant", "Leaf", "Parameter", "Tensor", "is_scalar",
+__all__ = ["CLOCK", "EPOCH", "Buffer", "Constant", "Leaf", "Parameter", "Tensor", "is_scalar",
            "last_written", "mark_written"]
 
+EPOCH = [0]  # ticks when something changes that plans were made for: flags, bindings, options
 CLOCK = [0]  # ticks at every write in place; nodes remember the time, written storage too
 
 
@@ -159,14 +161,17 @@ class Tensor(Attached):
                                  "Convert with .astype(me.float32) first"))
         if value and self.node is None:
             self.node = Leaf(self)
+            EPOCH[0] += 1
         elif not value:
             self.node = None
+            EPOCH[0] += 1
         return self
 
     # values out
 
     def numpy(self) -> np.ndarray:
         """Return the values as an array that shares memory (read-only while gradients flow)."""
+        visible("numpy")
         if self.node is None:
             return self.data
         view = self.data.view()
@@ -179,6 +184,7 @@ class Tensor(Attached):
 
     def _only(self, where: str) -> Any:
         """Return the only element, or say that there are others."""
+        visible(where)
         if self.data.size != 1:
             raise ShapeError(say(where, "one element", f"{self.data.size}",
                                  "Reduce it with .mean() or .sum(), or use .tolist()",
@@ -187,6 +193,7 @@ class Tensor(Attached):
 
     def tolist(self) -> Any:
         """Return the values as nested Python lists."""
+        visible("tolist")
         return self.data.tolist()
 
     def detach(self) -> Tensor:
@@ -199,6 +206,7 @@ class Tensor(Attached):
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def __dlpack__(self, **options: Any) -> Any:
+        visible("__dlpack__")
         if self.node is not None:
             raise GraphError(say("__dlpack__", "a tensor without gradient", "one that requires it",
                                  "Export x.detach()"))
@@ -225,9 +233,11 @@ class Tensor(Attached):
             raise ShapeError(say("bool", "one element", f"{self.data.size}",
                                  "Say which is meant: x.any(), x.all() or x.size > 0",
                                  {"x": self.data.shape}))
+        visible("bool")
         return bool(self.data)
 
     def __index__(self) -> int:
+        visible("index")
         return self.data.__index__()
 
     def __len__(self) -> int:
@@ -283,6 +293,17 @@ class Buffer(Tensor):
 def _rebuild(kind: type[Tensor], data: np.ndarray, requires_grad: bool) -> Tensor:
     tensor = kind(data)
     return tensor.requires_grad_(requires_grad)
+
+
+def visible(where: str) -> None:
+    """Raise where Python would look at a value while ``me.jit`` records (engine-rules 10)."""
+    recorder = MODE.get().recorder
+    if recorder is not None:
+        raise GraphError(say(
+            f"me.jit: {where} at {recorder.user_line()}", "a function of tensors all through",
+            "a value read by Python, which a plan would not read again",
+            "Return the tensor and read it outside; for a choice write me.where(condition, a, b); "
+            "for an option pass a Python number"))
 
 
 def is_scalar(x: Any) -> bool:

@@ -36,6 +36,7 @@ PROMISED = {
         floor_divide remainder atan2 hypot log2 log10 logaddexp erf isnan isinf isfinite
         tril triu diagonal meshgrid searchsorted unique nonzero
         grad(fn,argnums) value_and_grad(fn,argnums) vjp jvp hvp jacobian hessian checkpoint(fn)
+        jit(fn)
         no_grad enable_grad backend set_num_threads get_num_threads op(gradient) kernel
         """,
     "linalg": "norm solve cholesky inv",

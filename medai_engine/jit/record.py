@@ -18,7 +18,7 @@ from weakref import ref
 
 import numpy as np
 
-from ..errors import GraphError, say
+from ..errors import GraphError, MedaiError, say
 from ..mode import MODE
 from ..op import OPS, Op
 from ..tensor import Constant, Tensor
@@ -26,6 +26,16 @@ from ..tensor import Constant, Tensor
 __all__ = ["Line", "Offset", "Program", "Recorder", "Value", "user_line"]
 
 PACKAGE = str(Path(__file__).parents[1])
+
+
+def user_line() -> str:
+    """Return the innermost source line outside this package."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame = frame.f_back
+    if frame is None:
+        return ""
+    return f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}"
 
 
 class Value:
@@ -133,8 +143,8 @@ class Program:
         By position; one that no line reads is in the list all the same.
     outputs : list of Value or other objects
         The leaves of the function's result.
-    grads : list of (Tensor, Value)
-        The gradients left on leaves when the call ends.
+    grads : list of (Tensor or int, Value or None)
+        The gradients left on leaves (arguments by position) when the call ends.
     count : int
         How many serial numbers were given.
     """
@@ -143,7 +153,7 @@ class Program:
         self.lines: list[Line] = []
         self.arguments: list[Value] = []
         self.outputs: list[Any] = []
-        self.grads: list[tuple[Tensor, Value]] = []
+        self.grads: list[tuple[Tensor | int, Value | None]] = []
         self.count = 0
 
     def value(self, array: np.ndarray, kind: str = "temporary", source: Any = None,
@@ -155,7 +165,7 @@ class Program:
     def kept(self) -> Iterator[Value]:
         """Yield what has to be there when the call ends: outputs and gradients."""
         yield from (value for value in self.outputs if isinstance(value, Value))
-        yield from (value for _, value in self.grads)
+        yield from (value for _, value in self.grads if value is not None)
 
     def values(self) -> Iterator[Value]:
         """Yield every value that the lines name, in order, possibly more than once."""
@@ -184,21 +194,40 @@ class Offset(int):
 class Recorder:
     """Takes down what runs, while it hangs in the mode."""
 
-    def __init__(self) -> None:
+    def __init__(self, holders: Sequence[Tensor] = ()) -> None:
         self.program = Program()
+        self.holders = {leaf: None for leaf in holders}  # of a gradient, when the call began
+        self.positions: dict[int, int] = {}  # of the arguments, by their tensor outside
         self.known: dict[int, tuple[Any, Value]] = {}
         self.owners: dict[int, Value] = {}  # of states, by the array that owns the memory
         self.grads: dict[Tensor, bool | None] = {}  # at the start: there, not there, overwritten
-        self.guards: list[tuple[Any, Any]] = []
+        self.guards: list[Callable[[], bool]] = []  # of the host: does what it recorded still hold?
+        self.ends: dict[Any, int] = {}  # nodes where the graphs of arguments begin
+        self.called: list[Any] = []  # modules
         self.modules: list[Any] = []
         self.frames: dict[Any, int] = {}  # checkpoints that compute again, by number
         self.draws: dict[Any, list[int]] = {}  # per generator: position at the start, taken
+        self.drawn: list[tuple[Any, int]] = []  # every draw: generator, relative offset
+        self.live = self.peak = 0  # bytes of intermediate results
 
     # values
 
     def name(self, array: np.ndarray, value: Value) -> Value:
         """Let an array stand for a value as long as it lives."""
         self.known[id(array)] = (ref(array), value)
+        return value
+
+    def made(self, array: np.ndarray) -> Value:
+        """Return the value of a new result, and count its memory as long as it lives."""
+        value = self.program.value(array)
+        size = value.nbytes
+        self.live += size
+        self.peak = max(self.peak, self.live)
+
+        def gone(_: Any) -> None:
+            self.live -= size
+
+        self.known[id(array)] = (ref(array, gone), value)
         return value
 
     def find(self, array: np.ndarray) -> Value | None:
@@ -231,6 +260,41 @@ class Recorder:
         self.owners.setdefault(id(owner), value.root)
         return self.name(array, value)
 
+    user_line = staticmethod(user_line)
+
+    # modules
+
+    def inside(self, module: Any, args: Any, kwargs: Any) -> Any:
+        """Call a module's forward, with its name on the lines that it makes."""
+        self.called.append(module)
+        self.modules.append(module)
+        try:
+            return module.forward(*args, **kwargs)
+        except MedaiError as error:
+            error.trail.append(module)
+            raise
+        finally:
+            self.modules.pop()
+
+    # gradients that leaves hold
+
+    def touch(self, leaf: Tensor, overwritten: bool = False) -> None:
+        """Note what a leaf's gradient is, before it is looked at or overwritten.
+
+        Whether it is None at the start decides what the function does: the plan looks again.
+        """
+        if leaf in self.grads:
+            return
+        g = leaf.grad
+        if overwritten or (g is None and leaf in self.holders) or (
+                g is not None and self.find(g.data) is not None):
+            self.grads[leaf] = None  # made or dropped inside the function: what was before is gone
+            return
+        self.grads[leaf] = g is not None
+        if g is not None:
+            position = self.positions.get(id(leaf), leaf)
+            self.name(g.data, self.program.value(g.data, "grad", position))
+
     # lines
 
     def record(self, op: Op, tensors: Sequence[Tensor], results: Sequence[Tensor],
@@ -239,7 +303,7 @@ class Recorder:
         inputs = [self.value(t) for t in tensors]
         new = self.program.value
         if not op.view or OPS.get(op.name) is not op:  # a user's op may return what it likes
-            self.line(op, params, inputs, [self.name(t.data, new(t.data)) for t in results])
+            self.line(op, params, inputs, [self.made(t.data) for t in results])
             return
         if not all(np.may_share_memory(t.data, tensors[0].data) for t in results):
             # a view that had to copy: NumPy reshapes strided memory so
@@ -256,6 +320,11 @@ class Recorder:
         """Take down an op that updates inputs, some of them through contiguous copies."""
         inputs = [self.value(t) for t in tensors]
         numbers = op.writes(len(tensors), **params)  # type: ignore[misc]
+        for i in numbers:
+            if inputs[i].root.kind == "argument":
+                raise GraphError(say("me.jit", "arguments that stay as they are",
+                                     f"one written in place at {user_line()}", "Return the new "
+                                     "values, or let the function reach the tensor from outside"))
         self.line(op, params, inputs, (), [inputs[i] for i in numbers])
         for i in numbers:
             if tensors[i] is not given[i]:
@@ -282,6 +351,7 @@ class Recorder:
         """Take down that a generator handed out an offset."""
         taken = self.draws.setdefault(generator, [start, 0])
         taken[1] = start - taken[0] + count
+        self.drawn.append((generator, start - taken[0]))
         return Offset(start, generator, start - taken[0])
 
 
@@ -292,13 +362,3 @@ def packed(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
         strides.append(itemsize)
         itemsize *= max(n, 1)
     return tuple(reversed(strides))
-
-
-def user_line() -> str:
-    """Return the innermost source line outside this package."""
-    frame: Any = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
-        frame = frame.f_back
-    if frame is None:
-        return ""
-    return f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}"

@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import ParameterError, ShapeError, say
 from ..generator import Generator
 from ..ops import random
-from ..tensor import Tensor, mark_written
+from ..tensor import EPOCH, Tensor, mark_written
 
 __all__ = ["calculate_gain", "chrono_", "constant_", "eye_", "kaiming_normal_",
            "kaiming_uniform_", "normal_", "ones_", "orthogonal_", "trunc_normal_", "uniform_",
@@ -52,6 +52,7 @@ def fans(tensor: Tensor) -> tuple[int, int]:
 
 def _write(tensor: Tensor, values: Any) -> Tensor:
     tensor.data[...] = values.data if isinstance(values, Tensor) else values
+    EPOCH[0] += 1
     mark_written(tensor)
     return tensor
 

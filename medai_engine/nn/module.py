@@ -12,10 +12,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from ..autograd import drop
 from ..coerce import FLOATS, as_array
 from ..errors import DTypeError, MedaiError, ParameterError, ShapeError, say
+from ..mode import MODE
 from ..ops.shape import astype
-from ..tensor import Buffer, Parameter, Tensor, mark_written
+from ..tensor import EPOCH, Buffer, Parameter, Tensor, mark_written
 
 __all__ = ["Loaded", "Module", "as_input"]
 
@@ -63,11 +65,19 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compute ``forward``; an error leaves with the path of this module."""
+        recorder = MODE.get().recorder
+        if recorder is not None:
+            return recorder.inside(self, args, kwargs)
         try:
             return self.forward(*args, **kwargs)
         except MedaiError as error:
             error.trail.append(self)
             raise
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, and let plans look again at what they were made for."""
+        EPOCH[0] += 1
+        object.__setattr__(self, name, value)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the output; every module defines its own."""
@@ -172,6 +182,7 @@ class Module:
             tensor = own[name]
             if tensor.data.shape != value.shape:
                 tensor.data = np.empty(value.shape, tensor.data.dtype)
+                EPOCH[0] += 1
             np.copyto(tensor.data, value, casting="same_kind")
             mark_written(tensor)
         return Loaded(missing, unexpected)
@@ -180,8 +191,7 @@ class Module:
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
-        for parameter in self.parameters():
-            parameter.grad = None
+        drop(self.parameters())
 
     def train(self: Self, mode: bool = True) -> Self:
         """Switch this module and all below to training (dropout on); returns itself."""
@@ -210,6 +220,7 @@ class Module:
                 tensor.data = tensor.data.astype(wanted)
                 tensor.grad = None
                 mark_written(tensor)
+        EPOCH[0] += 1
         return self
 
     def requires_grad_(self: Self, value: bool = True) -> Self:

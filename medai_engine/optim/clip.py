@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import GraphError, ParameterError, say
-from ..mode import no_grad
+from ..mode import MODE, no_grad
 from ..op import apply
 from ..ops.optimizer import SEGMENTS_CLIP, SEGMENTS_SCALE, SEGMENTS_SUM_SQUARES
 from ..tensor import Tensor
@@ -20,12 +20,15 @@ __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 def by_dtype(where: str, parameters: Any) -> list[list[Tensor]]:
     """Return the gradients of the parameters that have one, a list per dtype."""
     found: dict[Any, list[Tensor]] = {}
+    recorder = MODE.get().recorder
     for p in [parameters] if isinstance(parameters, Tensor) else parameters:
         if isinstance(p, tuple):  # of named_parameters
             p = p[1]
         if not isinstance(p, Tensor):
             raise ParameterError(say(where, "tensors", type(p).__name__,
                                      "Pass model.parameters()"))
+        if recorder is not None:
+            recorder.touch(p)
         if p.grad is not None and p.grad.data.size:
             found.setdefault(p.grad.data.dtype, []).append(p.grad)
     return list(found.values())

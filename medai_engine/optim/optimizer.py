@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from ..autograd import drop
 from ..errors import DTypeError, GraphError, ParameterError, ShapeError, say
-from ..mode import enable_grad
+from ..mode import MODE, enable_grad
 from ..op import Op
 from ..ops.optimizer import COLUMNS, Segments
-from ..tensor import Tensor
+from ..tensor import EPOCH, Tensor
 from .options import OPTIONS
 
 __all__ = ["Optimizer"]
@@ -164,6 +166,7 @@ class Optimizer:
         self.check_group(new)
         self.param_groups.append(new)
         self._tables = None
+        EPOCH[0] += 1
 
     def check_group(self, group: Group) -> None:
         """Check options that depend on each other."""
@@ -181,9 +184,7 @@ class Optimizer:
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters (``grad`` is None afterwards)."""
-        for group in self.param_groups:
-            for p in group["params"]:
-                p.grad = None
+        drop(self._all())
 
     # the step
 
@@ -203,33 +204,48 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        recorder = MODE.get().recorder
+        if recorder is not None:
+            for p in self._all():
+                recorder.touch(p)
         if not self._ready():
             self._lay_out()
+            if recorder is None:
+                EPOCH[0] += 1
         tables: Any = self._tables
-        for table, _, steps in tables:
-            if steps is not None:
-                steps += 1
-                self.advance(table.hyper)
+        if recorder is not None:
+            recorder.guards.append(lambda: self._tables is tables and self._fits())
+        for table, spans, steps in tables:
+            count = partial(self._count, table.hyper, spans, steps)
+            count()
+            if recorder is not None:
+                recorder.host(count)
             table()
         return loss
 
+    def _fits(self) -> bool:
+        """Tell whether the options still need the states that the tables have."""
+        return all(self.states(span.group) == span.names
+                   for _, spans, _ in self._tables or () for span in spans)
+
+    def _count(self, hyper: np.ndarray, spans: list[Span], steps: np.ndarray | None) -> None:
+        """Take options into a table and count the step: what a plan does on the host each time."""
+        for span in spans:
+            values = self.row(span.group)
+            if values != span.values:
+                fill(hyper, span, values)
+        if steps is not None:
+            steps += 1
+            self.advance(hyper)
+
     def _ready(self) -> bool:
-        """Take gradients and options into the tables; False when they have to be made again."""
+        """Take the gradients into the tables; False when they have to be made again."""
         if self._tables is None:
             return False
         for p in self._idle:
             if p.grad is not None:
                 return False
-        for table, spans, _ in self._tables:
-            for span in spans:
-                if self.states(span.group) != span.names:
-                    return False
-                values = self.row(span.group)
-                if values != span.values:
-                    fill(table.hyper, span, values)
-            if not table.ready():
-                return False
-        return True
+        return self._fits() and all(table.ready() for table, _, _ in self._tables)
 
     def _lay_out(self) -> None:
         """Make the tables: one per dtype and set of states, from what has a gradient now."""
@@ -348,6 +364,7 @@ class Optimizer:
             group.update(new)
         self.state = state
         self._tables = None
+        EPOCH[0] += 1
 
     def _loaded(self, where: str, p: Tensor, group: Group, kept: Mapping[str, Any],
                 number: Any) -> dict[str, Any]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from ...errors import ParameterError, say
+from ...mode import on_the_host
 from ..optimizer import Optimizer
 
 __all__ = ["Schedule", "cosine", "linear"]
@@ -61,6 +63,7 @@ class Schedule:
 
     def step(self, epoch: float | None = None) -> None:
         """Go to the next count, or to the given one (a fraction where the formula allows it)."""
+        on_the_host(partial(self.step, epoch))
         n = self.last_epoch + 1 if epoch is None else epoch
         self._write(n)
         self.last_epoch = n  # type: ignore[assignment]

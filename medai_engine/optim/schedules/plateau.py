@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
+from ...mode import on_the_host
 from ..optimizer import Optimizer
 from .base import Schedule
 
@@ -66,6 +68,7 @@ class ReduceLROnPlateau(Schedule):
     def step(  # type: ignore[override]
             self, metrics: Any, epoch: float | None = None) -> None:
         """Take the metric of one more step (epoch), and reduce the rates if it is time."""
+        on_the_host(partial(self.step, metrics, epoch))
         value = float(metrics)
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch  # type: ignore[assignment]
         if self._better(value):

@@ -1,0 +1,349 @@
+"""``me.jit``: run a function once while recording, then replay its plan for equal signatures."""
+
+from __future__ import annotations
+
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import update_wrapper
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Leaf, Node
+from ..coerce import as_array
+from ..mode import MODE, Mode, switched
+from ..op import OPS, apply
+from ..tensor import CLOCK, EPOCH, Tensor
+from ..tree import flatten, unflatten
+from .plan import Plan
+from .recompute import Again, Gate, connected
+from .record import Recorder, Value
+
+__all__ = ["Jitted", "jit"]
+
+KEPT = 16  # plans of a function
+MANY = 8  # plans that differ in one number, before a warning
+BUSY = Lock()  # the arena is used by one plan at a time
+
+
+def jit(fn: Callable[..., Any], *, exact: bool = True) -> Jitted:
+    """Return ``fn`` as a list of kernel calls: recorded once, simplified, planned, replayed.
+
+    The first call with arguments of some shapes and dtypes runs ``fn`` and writes down every op:
+    forward, backward, optimiser. Later calls replay the list in one arena of memory, without the
+    Python in between, to the same bits. Parameters, buffers, optimiser states, random generators
+    and learning rates are state: read and updated at every call, as ``fn`` would.
+
+    Parameters
+    ----------
+    fn : callable
+        Takes tensors, arrays, and nested lists, tuples and dicts of them. Anything else among its
+        arguments (numbers, strings, None, modules) is part of the signature: another value,
+        another plan. Other Python inside (prints, counters, lists that are appended to) runs only
+        while recording.
+    exact : bool
+        With False, rewriting may round differently (as stated by each rule).
+
+    Returns
+    -------
+    Jitted
+        A callable with ``plans`` (at most 16, the least recently used goes first) and ``plan``
+        (the last one used; ``print`` it).
+
+    Raises
+    ------
+    GraphError
+        In a call, where ``fn`` reads a value into Python (``.item()``, ``float()``, ``if x > 0``,
+        ``.numpy()``) or writes to an argument. The message names the line.
+
+    Examples
+    --------
+    >>> import medai_engine as me
+    >>> @me.jit
+    ... def f(x):
+    ...     return (x * x).sum()
+    >>> f(me.tensor([1.0, 2.0])), f(me.tensor([3.0, 4.0]))
+    (tensor(5.), tensor(25.))
+    """
+    return Jitted(fn, exact)
+
+
+class Jitted:
+    """A function with its plans; see ``jit``."""
+
+    def __init__(self, fn: Callable[..., Any], exact: bool = True):
+        update_wrapper(self, fn)
+        self.fn = fn
+        self.exact = exact
+        self.found: OrderedDict[Any, list[Entry]] = OrderedDict()
+        self.tried: dict[Any, Guards] = {}
+        self.last: Entry | None = None
+        self.numbers: dict[Any, int] = {}
+
+    @property
+    def plans(self) -> list[Plan]:
+        """The plans that exist, the last one made or used last."""
+        return [entry.plan for entries in self.found.values() for entry in entries]
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan that was used last."""
+        return None if self.last is None else self.last.plan
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Replay the plan that fits, or record one."""
+        mode = MODE.get()
+        entry = self.last
+        if entry is None or kwargs or not entry.fits(args, mode):
+            if mode.recorder is not None or mode.frame is not None:
+                return self.fn(*args, **kwargs)  # part of another recording
+            leaves, rebuild = flatten((args, kwargs))
+            key, tensors, static = signature((args, kwargs), leaves, mode)
+            entry = self.entry(key, tensors)
+            if entry is None:
+                self.count(key, static)
+                return self.record(key, leaves, rebuild, mode)
+            self.last = entry
+        else:
+            tensors = args  # type: ignore[assignment]
+        if not BUSY.acquire(False):
+            return self.fn(*args, **kwargs)
+        try:
+            return entry.replay(tensors, args, kwargs)
+        finally:
+            BUSY.release()
+
+    def entry(self, key: Any, tensors: Sequence[Any]) -> Entry | None:
+        """Return the plan of a signature whose guards hold."""
+        for entry in self.found.get(key, ()):
+            if entry.guards.hold() and entry.begins(tensors):
+                self.found.move_to_end(key)
+                return entry
+        return None
+
+    def count(self, key: Any, static: tuple[Any, ...]) -> None:
+        """Warn once when many plans differ in one number."""
+        for i, value in enumerate(static):
+            if type(value) in (int, float):
+                rest = (key[:2], static[:i], static[i + 1:])
+                self.numbers[rest] = self.numbers.get(rest, 0) + 1
+                if self.numbers[rest] == MANY + 1:
+                    warnings.warn(
+                        f"me.jit({getattr(self.fn, '__name__', self.fn)}): {MANY} plans differ in "
+                        f"one number only (now {value!r}); numbers are part of the signature. Pass "
+                        "me.asarray(number) to make it an argument.", RuntimeWarning, stacklevel=3)
+
+    def record(self, key: Any, leaves: list[Any], rebuild: Callable[[list[Any]], Any],
+               mode: Mode) -> Any:
+        """Run the function while recording; keep a plan unless it changes its surroundings."""
+        before = self.tried.pop(key, None)
+        settled = before is not None and before.hold()
+        holders = [leaf for plan in self.plans for leaf in plan.recorder.grads
+                   if leaf.grad is not None]
+        recorder = Recorder(holders)
+        epoch = EPOCH[0]
+        with switched(recorder=recorder):
+            args, kwargs = rebuild(entered(leaves, recorder, mode))
+            result = self.fn(*args, **kwargs)
+        returned, _ = flatten(result)
+        entry = Entry(recorder, result, returned, leaves, mode, self)
+        if EPOCH[0] == epoch or (settled and before.hold()):  # type: ignore[union-attr]
+            self.found.setdefault(key, []).append(entry)
+            self.found.move_to_end(key)
+            self.last = entry
+            while len(self.plans) > KEPT:
+                oldest = next(iter(self.found))
+                self.found[oldest].pop(0)
+                if not self.found[oldest]:
+                    del self.found[oldest]
+        else:
+            # it inferred sizes or switched flags: once more, from where it left them
+            self.tried[key] = entry.guards
+        return result
+
+
+def signature(tree: Any, leaves: list[Any], mode: Mode) -> tuple[Any, list[Any], tuple[Any, ...]]:
+    """Return the key of a call, its tensors and arrays, and its other leaves."""
+    tensors: list[Any] = []
+    specs: list[Any] = []
+    static: list[Any] = []
+    for x in leaves:
+        if isinstance(x, Tensor):
+            # which argument with a gradient is which: gradients go to tensors, not to values
+            same = next(i for i, y in enumerate([*tensors, x]) if y is x)
+            specs.append((x.data.shape, x.data.dtype,
+                          same if mode.grad and x.node is not None else None))
+            tensors.append(x)
+        elif isinstance(x, np.ndarray):
+            specs.append((x.shape, x.dtype, None))
+            tensors.append(x)
+        else:
+            specs.append(type(x))
+            static.append(x if getattr(x, "__hash__", None) is not None else Same(x))
+    key = (structure(tree), (tuple(specs), mode.grad, mode.backend, mode.depth > 0), tuple(static))
+    return key, tensors, tuple(static)
+
+
+class Same:
+    """An object that cannot be hashed, as part of a signature: equal to itself only."""
+
+    def __init__(self, value: Any):
+        self.value = value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and other.value is self.value
+
+
+def structure(tree: Any) -> Any:
+    """Return the shape of a nested structure, hashable."""
+    if isinstance(tree, dict):
+        return (dict, *((key, structure(item)) for key, item in tree.items()))
+    if isinstance(tree, (list, tuple)):
+        return (type(tree), *(structure(item) for item in tree))
+    return None
+
+
+def entered(leaves: list[Any], recorder: Recorder, mode: Mode) -> list[Any]:
+    """Return fresh tensors for the tensors and arrays among the arguments, known by position."""
+    out = []
+    for x in leaves:
+        if not isinstance(x, (Tensor, np.ndarray)):
+            out.append(x)
+            continue
+        array = x.data if isinstance(x, Tensor) else as_array(x)
+        array = array[...] if array.flags.carray or (
+            array.flags.c_contiguous and array.flags.aligned) else array.copy()
+        t = Tensor(array)
+        position = len(recorder.program.arguments)
+        recorder.argument(array, position)
+        if isinstance(x, Tensor) and x.node is not None and mode.grad:
+            recorder.positions.setdefault(id(x), position)
+            t.node = x.node if type(x.node) is Leaf else Gate(
+                OPS["alias"], (x.node,), (None, None), (array.shape,), {})
+            recorder.ends.setdefault(t.node, position)
+            t = apply(OPS["alias"], t)
+        out.append(t)
+    return out
+
+
+class Guards:
+    """What a function found around it: a plan holds as long as it is still so."""
+
+    def __init__(self, recorder: Recorder, states: list[Tensor]):
+        self.bindings = [(t, t.data, t.node is None) for t in states]
+        self.modules = [(m, list(vars(m).items())) for m in dict.fromkeys(recorder.called)]
+        self.others = recorder.guards
+        self.epoch = EPOCH[0]
+
+    def hold(self) -> bool:
+        """Look again, if anything was changed since the last look."""
+        epoch = EPOCH[0]
+        if epoch == self.epoch:
+            return True
+        if not (all(t.data is data and (t.node is None) == free
+                    for t, data, free in self.bindings)
+                and all(same(vars(m), kept) for m, kept in self.modules)
+                and all(check() for check in self.others)):
+            return False
+        self.epoch = epoch
+        return True
+
+
+def same(now: dict[str, Any], kept: list[tuple[str, Any]]) -> bool:
+    """Tell whether a module's attributes are as they were: the same objects, equal options."""
+    return len(now) == len(kept) and all(
+        name in now and (now[name] is value or (
+            isinstance(value, (int, float, str, tuple)) and now[name] == value))
+        for name, value in kept)
+
+
+class Entry:
+    """A plan with what it takes to use it: guards, argument checks, how results are built."""
+
+    def __init__(self, recorder: Recorder, result: Any, returned: list[Any], leaves: list[Any],
+                 mode: Mode, owner: Jitted):
+        program = recorder.program
+        for leaf, was_there in list(recorder.grads.items()):
+            position: Any = recorder.positions.get(id(leaf), leaf)
+            value = None if leaf.grad is None else recorder.value(leaf.grad)
+            if was_there is None or value is None or value.kind != "grad":
+                program.grads.append((position, value))
+        self.fn = owner.fn
+        self.tensors = [x for x in leaves if isinstance(x, (Tensor, np.ndarray))]
+        self.begin: list[tuple[Any, bool]] = [(recorder.positions.get(id(leaf), leaf), was_there)
+                      for leaf, was_there in recorder.grads.items() if was_there is not None]
+        self.alive, self.edges = connected(returned, recorder)
+        program.outputs = [
+            recorder.value(y) if isinstance(y, Tensor) and not self.outside(y, recorder) else y
+            for y in returned]
+        self.dead = [i for i, y in enumerate(returned) if isinstance(y, Tensor)
+                     and y.node is not None and i not in self.alive
+                     and isinstance(program.outputs[i], Value)]
+        self.single = isinstance(result, Tensor)
+        self.tree = unflatten(result, iter([None] * len(returned)))
+        states = {id(v.source): v.source for v in (*program.values(), *program.kept())
+                  if v.kind == "state"}
+        recorder.grads = {leaf: found for leaf, found in recorder.grads.items()
+                          if id(leaf) not in recorder.positions}
+        self.guards = Guards(recorder, list(states.values()))
+        self.plan = Plan(recorder, mode.backend, owner.exact)
+        self.mode = mode
+        flat = len(self.tensors) == len(leaves)
+        self.specs = [(type(x), x.shape, x.dtype) for x in self.tensors] if (
+            flat and not recorder.ends) else None
+        self.tensors = []
+
+    @staticmethod
+    def outside(y: Tensor, recorder: Recorder) -> bool:
+        """Tell whether a result is a tensor of the surroundings itself, such as a parameter."""
+        found = recorder.find(y.data)
+        return found is not None and found.kind == "state" and found.source is y
+
+    def fits(self, args: tuple[Any, ...], mode: Mode) -> bool:
+        """Tell whether a call with tensors and arrays only is one of this plan's, quickly."""
+        specs = self.specs
+        if specs is None or len(args) != len(specs) or (
+                mode is not self.mode and not alike(mode, self.mode)):
+            return False
+        for x, (kind, shape, dtype) in zip(args, specs, strict=True):
+            if type(x) is not kind or x.shape != shape or x.dtype is not dtype or (
+                    kind is Tensor and x.node is not None):  # type: ignore[union-attr]
+                return False
+        return self.guards.hold() and self.begins(args)
+
+    def begins(self, tensors: Sequence[Any]) -> bool:
+        """Tell whether gradients are there, or are not, as they were when it was recorded."""
+        for leaf, was_there in self.begin:
+            if type(leaf) is int:
+                leaf = tensors[leaf]
+            if (leaf.grad is not None) is not was_there:
+                return False
+        return True
+
+    def replay(self, tensors: Sequence[Any], args: tuple[Any, ...],
+               kwargs: dict[str, Any]) -> Any:
+        """Run the plan and build the result."""
+        stamp = CLOCK[0]
+        found = self.plan([x.data if isinstance(x, Tensor) else x for x in tensors], tensors)
+        if self.alive:
+            leaves = [tensors[x] if type(x) is int else x for x in self.edges]
+            Again(lambda: flatten(self.fn(*args, **kwargs))[0], self.alive, self.plan.positions(),
+                  leaves, [found[i] for i in self.alive], stamp)  # type: ignore[arg-type]
+        for i in self.dead:
+            found[i].node = FREED
+        return found[0] if self.single else unflatten(self.tree, iter(found))
+
+
+def alike(a: Mode, b: Mode) -> bool:
+    """Tell whether two modes are the same to a plan."""
+    return (a.recorder is None and a.frame is None and a.grad == b.grad
+            and a.backend == b.backend and (a.depth > 0) == (b.depth > 0))
+
+
+FREED = Node(OPS["alias"], (), (), ())  # of results whose graph was used up inside
+FREED.free()

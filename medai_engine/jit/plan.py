@@ -1,0 +1,251 @@
+"""The plan: prebound kernel calls over one arena, and the loop that replays them.
+
+Everything that can be decided once is decided when the plan is bound: where each value lies, which
+views exist, the arguments of every kernel. A call copies the arguments in, runs
+``for f, a in calls: f(*a)`` and hands copies of the results out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from sys import getrefcount
+from typing import Any
+
+import numpy as np
+
+from .. import kernels
+from ..kernels import empty, ready
+from ..op import OPS, Op
+from ..tensor import CLOCK, Tensor
+from .memory import ARENA, Layout, is_view, layout, whole
+from .record import Line, Offset, Program, Recorder, Value
+
+__all__ = ["Plan"]
+
+Call = tuple[Callable[..., Any], list[Any]]
+
+
+class Plan:
+    """A program bound to memory.
+
+    Attributes
+    ----------
+    program : Program
+        The lines, after rewriting.
+    layout : Layout
+        Offsets, arena size and peak (bytes); made at the first replay.
+    eager : int
+        The most bytes of intermediate results that were alive at once in the eager run.
+    calls : list of (function, arguments)
+        What a replay runs.
+    """
+
+    def __init__(self, recorder: Recorder, backend: str, exact: bool):
+        self.recorder = recorder
+        self.program = recorder.program
+        self.backend = backend
+        self.exact = exact
+        self.eager = recorder.peak
+        self.layout: Layout | None = None
+        self.memory: np.ndarray | None = None
+        self.calls: list[Call] = []
+        self.results: list[Any] = []
+
+    # binding
+
+    def prepare(self) -> None:
+        """Rewrite the program and lay out the memory, once."""
+        program = self.program
+        keep_own_gradients(program)
+        # gradients of leaves outside lie in memory of their own, which is used again and again
+        self.own = [value for leaf, value in program.grads
+                    if isinstance(value, Value) and isinstance(leaf, Tensor)]
+        self.layout = layout(program, {value.root for value in self.own})
+        for leaf, was_there in self.recorder.grads.items():
+            if was_there is None:
+                leaf.grad = None  # to be overwritten in any case: its memory is free
+
+    def bind(self) -> None:
+        """Bind everything to the present memory, and to new memory for gradients."""
+        if self.layout is None:
+            self.prepare()
+        self.watched: list[Any] = []  # lets go of the gradients before
+        self.grads: list[tuple[Any, Any]] = []
+        self.calls = []
+        self.bind_lines()
+        # how often each gradient is referred to while nobody else has it
+        found = [(leaf, g, g.data, 0, 0) for leaf, g in self.grads if isinstance(g, Tensor)]
+        counts = [(getrefcount(g), getrefcount(array)) for leaf, g, array, _, _ in found]
+        self.watched = [(*each[:3], *count) for each, count in zip(found, counts, strict=True)]
+
+    def bind_lines(self) -> None:
+        """Make every view and every argument list."""
+        program, blocks = self.program, self.layout.blocks  # type: ignore[union-attr]
+        self.memory = ARENA.hold(self.layout.arena)  # type: ignore[union-attr]
+        buffers = [empty(value.shape, value.dtype) for value in self.own]
+        arrays: dict[Value, np.ndarray] = {}
+        for value in (*program.values(), *program.kept()):
+            if value.kind in ("state", "constant"):
+                arrays[value] = value.source.data
+        for root, block in blocks.items():
+            stop = block.offset + root.nbytes
+            arrays[root] = self.memory[block.offset: stop].view(root.dtype).reshape(root.shape)
+        for value, array in zip(self.own, buffers, strict=True):
+            arrays[value.root] = array.reshape(value.root.shape)
+            arrays[value] = array
+        self.checks: list[tuple[Op, list[np.ndarray], dict[str, Any]]] = []
+        self.draws: dict[Any, list[tuple[Any, Any, Any, int]]] = {
+            generator: [] for generator in self.recorder.draws}
+        for line in program.lines:
+            self.bind_line(line, arrays)
+        self.calls = [(advance, [generator, self.recorder.draws[generator][1], places])
+                      for generator, places in self.draws.items()] + self.calls
+        self.arguments = [arrays[value] for value in program.arguments]
+        self.reads = [(value.source, arrays[value]) for value in blocks if value.kind == "grad"]
+        self.results = [arrays[v] if isinstance(v, Value) else v for v in program.outputs]
+        self.written = written_tensors(program)
+        for leaf, kept in program.grads:
+            array = arrays[kept] if kept is not None else None
+            self.grads.append((leaf, array if array is None or type(leaf) is int
+                               else Tensor(array)))
+
+    def bind_line(self, line: Line, arrays: dict[Value, np.ndarray]) -> None:
+        """Append the call of a line, or make its views."""
+        op = line.op
+        if op is None:
+            self.calls.append((line.host, []))  # type: ignore[arg-type]
+            return
+        inputs = [arrays[value] for value in line.inputs]
+        if is_view(line):
+            views = op.definition(*inputs, **line.params)
+            arrays.update(zip(line.outputs, views if type(views) is list else [views],
+                              strict=True))
+            return
+        outputs = [arrays[value] for value in line.outputs]
+        if op.check is not None:
+            if all(value.root.kind != "temporary" for value in line.inputs
+                   if value.dtype.kind != "f"):
+                self.checks.append((op, inputs, line.params))
+            else:
+                self.calls.append((run_check, [op, inputs, line.params]))
+        if OPS.get(op.name) is not op:
+            self.calls.append((run_users, [op, inputs, outputs, line.params]))
+            return
+        function = chosen(op, inputs, self.backend)
+        params = line.params
+        offset = params.get("offset")
+        if isinstance(offset, Offset):
+            params = {**params, "seed": Offset(params["seed"], None, 0)}
+        if op.prepare is not None and not all(map(settled, inputs)):
+            self.calls.append((run_prepared, [op, function, inputs, outputs, params]))
+            if isinstance(offset, Offset):
+                self.draws[offset.generator].append((params, "seed", "offset", offset.relative))
+            return
+        arguments = list(op.prepare(inputs, outputs, params) if op.prepare is not None else
+                         [*inputs, *outputs, *[params[name] for name in op.params]])
+        if isinstance(offset, Offset):
+            seed, place = (next(i for i, a in enumerate(arguments) if a is wanted)
+                           for wanted in (params["seed"], offset))
+            self.draws[offset.generator].append((arguments, seed, place, offset.relative))
+        self.calls.append((function, arguments))
+
+    # replay
+
+    def __call__(self, leaves: Sequence[np.ndarray], tensors: Sequence[Any]) -> list[Any]:
+        """Run on the arrays of the arguments; return the leaves of the result."""
+        if self.memory is not ARENA.memory:
+            self.bind()
+        for leaf, g, array, refs, held in self.watched:
+            if getrefcount(g) - (leaf.grad is g) > refs or getrefcount(array) > held:
+                self.bind()  # somebody holds a gradient of the last call: it stays as it is
+                break
+        for buffer, array in zip(self.arguments, leaves, strict=True):
+            np.copyto(buffer, array)
+        for op, inputs, params in self.checks:
+            run_check(op, inputs, params)
+        for source, buffer in self.reads:
+            np.copyto(buffer, (tensors[source] if type(source) is int else source).grad.data)
+        for function, arguments in self.calls:
+            function(*arguments)
+        for leaf, g in self.grads:
+            if type(leaf) is int:
+                tensors[leaf].grad = None if g is None else Tensor(g.copy())
+            else:
+                leaf.grad = g
+        if self.written:
+            CLOCK[0] = now = CLOCK[0] + 1
+            for t in self.written:
+                t.written = now
+        return [Tensor(a.copy()) if type(a) is np.ndarray else a for a in self.results]
+
+    def positions(self) -> list[int]:
+        """Return the random offsets of the last replay, in the order of the draws."""
+        taken = self.recorder.draws
+        return [generator.offset - taken[generator][1] + relative
+                for generator, relative in self.recorder.drawn]
+
+
+def keep_own_gradients(program: Program) -> None:
+    """Copy gradients that would be left in memory that is not theirs alone."""
+    for i, (leaf, value) in enumerate(program.grads):
+        if isinstance(value, Value) and not (value.root.kind == "temporary" and whole(value)):
+            like = np.broadcast_to(np.empty((), value.dtype), value.shape)
+            own = program.value(like)
+            program.lines.append(Line(OPS["copy"], {}, [value], [own]))
+            program.grads[i] = (leaf, own)
+
+
+def written_tensors(program: Program) -> list[Tensor]:
+    """Return the tensors whose storage the program writes, those that a node may have kept."""
+    found = {}
+    for line in program.lines:
+        for value in line.writes:
+            t = value.root.source
+            if isinstance(t, Tensor):
+                for each in (t, t.base):
+                    if each is not None:
+                        found[id(each)] = each
+    return list(found.values())
+
+
+def settled(array: np.ndarray) -> bool:
+    """Tell whether preparing a kernel's arguments can only give views of an array.
+
+    Integers of other widths are converted, which has to happen at every call.
+    """
+    return bool(array.flags.c_contiguous) and (
+        array.dtype.kind not in "iub" or array.dtype == np.int64)
+
+
+def chosen(op: Op, inputs: list[np.ndarray], backend: str) -> Callable[..., Any]:
+    """Return the text that computes an op on these inputs, as ``apply`` chooses it."""
+    if op.kernel is None or ready(inputs) & 6 != 6 or backend == "reference":
+        return op.definition
+    return op.compiled if backend == "fast" else kernels.lookup(op.kernel, backend)
+
+
+def run_check(op: Op, inputs: list[np.ndarray], params: dict[str, Any]) -> None:
+    """Look at the values of index-like inputs."""
+    op.check(*inputs, **params)  # type: ignore[misc]
+
+
+def run_prepared(op: Op, function: Callable[..., Any], inputs: list[np.ndarray],
+                 outputs: list[np.ndarray], params: dict[str, Any]) -> None:
+    """Run a kernel whose arguments depend on values."""
+    function(*op.prepare(inputs, outputs, params))  # type: ignore[misc]
+
+
+def run_users(op: Op, inputs: list[np.ndarray], outputs: list[np.ndarray],
+              params: dict[str, Any]) -> None:
+    """Run an op of a user's, which returns new arrays."""
+    for out, y in zip(outputs, op.definition(*inputs, **params), strict=True):
+        np.copyto(out, y)
+
+
+def advance(generator: Any, count: int, places: list[tuple[Any, Any, Any, int]]) -> None:
+    """Take a generator's next numbers, and write seed and offsets into the argument lists."""
+    start = generator.offset
+    generator.offset = start + count
+    for arguments, seed, offset, relative in places:
+        arguments[seed] = generator.seed
+        arguments[offset] = start + relative

@@ -1,0 +1,582 @@
+"""``me.jit`` against eager, and engine rules 10 to 16, each with what fails without it."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+
+import numpy as np
+import pytest
+
+import medai_engine as me
+from medai_engine import functional as F
+from medai_engine import nn, optim
+from medai_engine.optim import schedules
+
+RNG = np.random.default_rng(0)
+
+
+def batches(count, shape=(8, 6), classes=3):
+    return [(RNG.standard_normal(shape).astype(np.float32), RNG.integers(0, classes, shape[0]))
+            for _ in range(count)]
+
+
+def network(dropout=0.0, norm=False):
+    me.manual_seed(5)
+    return nn.Sequential(nn.Linear(6, 7), *([nn.BatchNorm1d(7)] if norm else []), nn.ReLU(),
+                         *([nn.Dropout(dropout)] if dropout else []), nn.Linear(7, 3))
+
+
+def training(model, make=lambda params: optim.Adam(params, lr=0.01), schedule=None):
+    """Return a step with all it changes: for comparing a jitted one with an eager one."""
+    opt = make(model.parameters())
+    plan = schedule(opt) if schedule else None
+
+    def step(x, y):
+        opt.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        opt.step()
+        if plan is not None:
+            plan.step()
+        return loss
+
+    return step, opt
+
+
+def same_runs(build, data, **options):
+    """Run the step eagerly and jitted from the same start; return both states, compared by ==."""
+    found = []
+    for wrap in (lambda f: f, me.jit):
+        model = build()
+        step, opt = training(model, **options)
+        step = wrap(step)
+        me.manual_seed(11)
+        losses = [step(x, y).item() for x, y in data]
+        state = {name: t.numpy().copy() for name, t in model.state_dict().items()}
+        grads = [p.grad.numpy().copy() for p in model.parameters()]
+        found.append((losses, state, grads, opt.state_dict(), me.generator.DEFAULT.get_state()))
+    (losses, state, grads, kept, drawn), (losses2, state2, grads2, kept2, drawn2) = found
+    assert losses == losses2 and drawn == drawn2
+    assert all((state[name] == state2[name]).all() for name in state)
+    assert all((a == b).all() for a, b in zip(grads, grads2, strict=True))
+    assert kept["param_groups"] == kept2["param_groups"]
+    for number, entries in kept["state"].items():
+        assert all(np.array_equal(value, kept2["state"][number][name])
+                   for name, value in entries.items())
+    return step
+
+
+# ---- whole steps ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [
+    lambda p: optim.Adam(p, lr=0.01), lambda p: optim.SGD(p, lr=0.1, momentum=0.9),
+    lambda p: optim.NAdam(p), lambda p: optim.RMSprop(p, momentum=0.5, centered=True)])
+def test_training_step_equals_eager_to_the_bit(make):
+    step = same_runs(network, batches(6), make=make)
+    assert len(step.plans) == 1
+
+
+def test_dropout_draws_what_eager_draws():
+    same_runs(lambda: network(dropout=0.4), batches(6))
+
+
+def test_running_statistics_are_state():
+    same_runs(lambda: network(norm=True), batches(6))
+
+
+def test_schedule_runs_on_the_host():
+    same_runs(network, batches(8), schedule=lambda opt: schedules.CosineAnnealingLR(opt, 5))
+
+
+def test_gradients_accumulate_as_in_eager():
+    found = []
+    for wrap in (lambda f: f, me.jit):
+        model = network()
+        opt = optim.SGD(model.parameters(), lr=0.1)
+        gather = wrap(lambda x, y, m=model: F.cross_entropy(m(x), y).backward())
+        update = wrap(opt.step)
+        for i, (x, y) in enumerate(batches_of_test):
+            gather(x, y)
+            if i % 3 == 2:
+                update()
+                opt.zero_grad()
+        found.append([p.numpy().copy() for p in model.parameters()])
+    assert all((a == b).all() for a, b in zip(*found, strict=True))
+
+
+batches_of_test = batches(12)
+
+
+def test_value_and_grad_inside_and_outside():
+    x, w = (RNG.standard_normal(s).astype(np.float32) for s in ((4, 3), (3,)))
+
+    def loss(w, x):
+        return (F.sigmoid(me.asarray(x) @ w) ** 2).sum()
+
+    expected = me.value_and_grad(loss)(me.asarray(w), x)
+    inside = me.jit(lambda w, x: me.value_and_grad(loss)(w, x))
+    for _ in range(3):
+        got = inside(w, x)
+        assert got[0].item() == expected[0].item() and (
+            got[1].numpy() == expected[1].numpy()).all()
+    jitted = me.jit(loss)
+    for _ in range(3):
+        assert (me.grad(jitted)(me.asarray(w), x).numpy() == expected[1].numpy()).all()
+    second = me.jacobian(me.grad(loss))(me.asarray(w), x).numpy()
+    assert (me.jacobian(me.grad(jitted))(me.asarray(w), x).numpy() == second).all()
+
+
+def test_structures_go_in_and_out():
+    @me.jit
+    def f(pair, named):
+        a, (b,) = pair
+        return {"sum": a + b, "rest": [named["c"] * 2, 7, None]}
+
+    for k in range(3):
+        a = np.full(3, k, np.float32)
+        got = f((a, (a * 2,)), {"c": me.asarray(a)})
+        assert (got["sum"].numpy() == 3 * a).all() and got["rest"][1:] == [7, None]
+        assert (got["rest"][0].numpy() == 2 * a).all()
+    assert len(f.plans) == 1
+
+
+def test_last_batch_and_train_eval_have_their_own_plans():
+    model = network(dropout=0.5)
+    forward = me.jit(lambda x: model(x))
+    big, small = (RNG.standard_normal((n, 6)).astype(np.float32) for n in (8, 3))
+    model.eval()
+    wanted = {n: model(x).numpy().copy() for n, x in ((8, big), (3, small))}
+    for _ in range(3):
+        model.eval()
+        assert (forward(big).numpy() == wanted[8]).all()
+        assert (forward(small).numpy() == wanted[3]).all()
+        model.train()
+        me.manual_seed(3)
+        drawn = forward(big).numpy().copy()
+        me.manual_seed(3)
+        assert (model(big).numpy() == drawn).all()
+    assert len(forward.plans) == 3
+
+
+def test_two_functions_share_parameters():
+    found = []
+    for wrap in (lambda f: f, me.jit):
+        model = network()
+        step, _ = training(model)
+        step, score = wrap(step), wrap(lambda x, m=model: m(x).argmax(axis=-1))
+        for x, y in batches_of_test:
+            step(x, y)
+            found.append(score(x).numpy().copy())
+    half = len(found) // 2
+    assert all((a == b).all() for a, b in zip(found[:half], found[half:], strict=True))
+
+
+def test_inner_jitted_function_is_part_of_the_outer_plan():
+    inner = me.jit(lambda x: x * 2)
+    outer = me.jit(lambda x: inner(x) + 1)
+    for k in range(3):
+        assert (outer(np.full(3, k, np.float32)).numpy() == 2 * k + 1).all()
+    assert len(outer.plans) == 1 and not inner.plans
+
+
+# ---- rule 10: arguments by position, values stay inside -----------------------------------------
+
+
+def test_arguments_are_known_by_position():
+    f = me.jit(lambda x, y: x - y)
+    a, b = np.ones(3, np.float32), np.zeros(3, np.float32)
+    assert (f(a, a).numpy() == 0).all()
+    assert (f(a, b).numpy() == 1).all() and (f(b, a).numpy() == -1).all()
+    assert len(f.plans) == 1
+
+
+@pytest.mark.parametrize("read", [
+    lambda x: x.sum().item(), lambda x: float(x.sum()), lambda x: bool(x.sum() > 0),
+    lambda x: int(x.sum()), lambda x: x.numpy(), lambda x: np.asarray(x), lambda x: x.tolist(),
+    lambda x: np.from_dlpack(x), lambda x: [1, 2, 3][me.tensor(1, dtype=me.int64)],
+    lambda x: me.nonzero(x), lambda x: me.unique(x), lambda x: x[x > 0], lambda x: me.one_hot(
+        x.astype(me.int64))],
+    ids=["item", "float", "bool", "int", "numpy", "array", "tolist", "dlpack", "index", "nonzero",
+         "unique", "mask", "one_hot"])
+def test_reading_a_value_inside_names_the_line(read):
+    f = me.jit(read)
+    x = np.ones(3, np.float32)
+    with pytest.raises(me.GraphError, match=r"test_jit\.py:\d+.*me\.where"):
+        f(x)
+    assert not f.plans and me.ones((1,)).item() == 1
+
+
+def test_numbers_are_part_of_the_signature_and_many_warn_once():
+    f = me.jit(lambda x, k: x * k)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for k in range(12):
+            assert (f(np.ones(2, np.float32), float(k)).numpy() == k).all()
+    assert len(caught) == 1 and "me.asarray" in str(caught[0].message)
+    assert (f(np.ones(2, np.float32), True).numpy() == 1).all() and len(f.plans) == 13
+
+
+def test_an_argument_cannot_be_written():
+    def f(x):
+        with me.no_grad():
+            x += 1
+        return x
+
+    with pytest.raises(me.GraphError, match="written in place"):
+        me.jit(f)(me.ones((3,)))
+
+
+# ---- rule 11: guards ----------------------------------------------------------------------------
+
+
+def test_a_frozen_parameter_is_noticed():
+    model = network()
+    step, _ = training(model, lambda p: optim.SGD(p, lr=0.1))
+    step = me.jit(step)
+    for x, y in batches_of_test[:3]:
+        step(x, y)
+    model[0].weight.requires_grad_(False)
+    before = model[0].weight.numpy().copy()
+    for x, y in batches_of_test[:3]:
+        step(x, y)
+    assert (model[0].weight.numpy() == before).all() and model[0].weight.grad is None
+
+
+def test_a_new_binding_is_noticed():
+    layer = nn.Linear(6, 2)
+    f = me.jit(lambda x: layer(x))
+    x = np.ones((1, 6), np.float32)
+    f(x), f(x)
+    layer.astype(me.float64)
+    assert f(x).dtype == np.float64
+    layer.bias = nn.Parameter(np.full(2, 100.0))
+    assert f(x).numpy().min() > 50
+
+
+def test_loaded_optimiser_state_is_used():
+    found = []
+    for wrap in (lambda f: f, me.jit):
+        model = network()
+        step, opt = training(model)
+        step = wrap(step)
+        kept = None
+        for i, (x, y) in enumerate(batches_of_test):
+            step(x, y)
+            if i == 3:
+                kept = opt.state_dict()
+            if i == 7:
+                opt.load_state_dict(kept)
+        found.append([p.numpy().copy() for p in model.parameters()])
+    assert all((a == b).all() for a, b in zip(*found, strict=True))
+
+
+def test_a_gradient_that_is_there_or_not_is_noticed():
+    w = nn.Parameter([1.0, 2.0])
+    f = me.jit(lambda x: (w * x).sum().backward())
+    x = np.ones(2, np.float32)
+    for k in range(1, 5):
+        f(x)
+        assert (w.grad.numpy() == k).all()
+    w.grad = None
+    f(x)
+    assert (w.grad.numpy() == 1).all()
+
+
+def test_gradients_dropped_by_hand_inside():
+    w = nn.Parameter([1.0, 2.0])
+
+    @me.jit
+    def f(x):
+        w.grad = None
+        (w * x).sum().backward()
+
+    for k in range(1, 6):
+        f(np.full(2, k, np.float32))
+        assert (w.grad.numpy() == k).all()
+    assert len(f.plans) <= 2
+
+
+def test_flags_switched_inside_are_settled_by_the_second_call():
+    model = network(dropout=0.5)
+
+    @me.jit
+    def f(x):
+        model.eval()
+        y = model(x)
+        model.train()
+        return y
+
+    x = RNG.standard_normal((4, 6)).astype(np.float32)
+    results = [f(x).numpy().copy() for _ in range(4)]
+    assert len(f.plans) == 1 and all((r == results[0]).all() for r in results)
+
+
+def test_sizes_inferred_in_the_first_call():
+    def make():
+        me.manual_seed(5)
+        return nn.Sequential(nn.Linear(None, 4), nn.ReLU(), nn.Linear(None, 3))
+
+    found = []
+    for wrap in (lambda f: f, me.jit):
+        model = make()
+        f = wrap(lambda x, m=model: m(x))
+        me.manual_seed(9)
+        found.append([f(x).numpy().copy() for x, _ in batches_of_test[:4]])
+        found.append([me.random.uniform(3).numpy()])
+    assert all((a == b).all() for a, b in zip(found[0], found[2], strict=True))
+    assert (found[1][0] == found[3][0]).all()
+
+
+# ---- rule 12: the host ------------------------------------------------------------------------
+
+
+def test_rate_changed_between_calls():
+    w = nn.Parameter([1.0])
+    opt = optim.SGD([w], lr=1.0)
+
+    @me.jit
+    def f(x):
+        opt.zero_grad()
+        (w * x).sum().backward()
+        opt.step()
+
+    x = np.ones(1, np.float32)
+    f(x), f(x)
+    opt.lr = 0.25
+    before = w.numpy()[0]
+    f(x)
+    assert w.numpy()[0] == before - 0.25
+
+
+def test_seed_set_between_calls():
+    f = me.jit(lambda x: F.dropout(x, 0.5) + me.random.normal((50,)))
+    x = np.ones(50, np.float32)
+    f(x)
+    for seed in (1, 2, 1):
+        me.manual_seed(seed)
+        got = f(x).numpy()
+        me.manual_seed(seed)
+        assert (got == (F.dropout(me.asarray(x), 0.5) + me.random.normal((50,))).numpy()).all()
+
+
+# ---- rule 13: checks ----------------------------------------------------------------------------
+
+
+def test_labels_are_checked_before_anything_is_written():
+    model = network(norm=True)
+    step, _ = training(model)
+    step = me.jit(step)
+    for x, y in batches_of_test[:3]:
+        step(x, y)
+    kept = {name: t.numpy().copy() for name, t in model.state_dict().items()}
+    x, y = batches_of_test[3]
+    bad = y.copy()
+    bad[2] = 9
+    with pytest.raises(me.DataError):
+        step(x, bad)
+    assert all((t.numpy() == kept[name]).all() for name, t in model.state_dict().items())
+
+
+def test_labels_of_other_integer_types():
+    f = me.jit(lambda x, y: F.cross_entropy(x, y))
+    for x, y in batches_of_test[:4]:
+        logits = x[:, :3].copy()
+        assert f(logits, y.astype(np.int32)).item() == F.cross_entropy(
+            me.asarray(logits), y).item()
+
+
+# ---- rule 14: results, busy plans, exceptions ---------------------------------------------------
+
+
+def test_results_and_gradients_are_never_overwritten():
+    w = nn.Parameter([1.0, 2.0])
+
+    @me.jit
+    def f(x):
+        w.grad = None
+        y = w * x
+        y.sum().backward()
+        return y.detach()
+
+    kept, grads, copies = [], [], []
+    for k in range(6):
+        kept.append(f(np.full(2, k, np.float32)))
+        grads.append(w.grad.numpy())
+        copies.append((kept[-1].numpy().copy(), w.grad.numpy().copy()))
+    for y, g, (y0, g0) in zip(kept, grads, copies, strict=True):
+        assert (y.numpy() == y0).all() and (g == g0).all()
+
+
+def test_backward_outside():
+    model = network(dropout=0.5)
+    forward = me.jit(lambda x: model(x))
+    for x, y in batches_of_test[:4]:
+        me.manual_seed(4)
+        F.cross_entropy(model(x), y).backward()
+        wanted = [p.grad.numpy().copy() for p in model.parameters()]
+        for p in model.parameters():
+            p.grad = None
+        me.manual_seed(4)
+        F.cross_entropy(forward(x), y).backward()
+        assert all((p.grad.numpy() == g).all() for p, g in zip(
+            model.parameters(), wanted, strict=True))
+        for p in model.parameters():
+            p.grad = None
+
+
+def test_backward_outside_does_not_move_running_statistics_twice():
+    model, twin = network(norm=True), network(norm=True)
+    forward = me.jit(lambda x: model(x))
+    for x, y in batches_of_test[:4]:
+        F.cross_entropy(twin(x), y).backward()
+        F.cross_entropy(forward(x), y).backward()
+    for (name, a), b in zip(model.state_dict().items(), twin.state_dict().values(), strict=True):
+        assert (a.numpy() == b.numpy()).all(), name
+
+
+def test_backward_outside_after_an_update_is_refused():
+    w = nn.Parameter([1.0])
+    f = me.jit(lambda x: (w * w * x).sum())
+    x = np.ones(1, np.float32)
+    f(x)
+    y = f(x)
+    with me.no_grad():
+        w += 1.0
+    with pytest.raises(me.GraphError, match="written since"):
+        y.backward()
+
+
+def test_a_graph_outside_goes_on_through():
+    f = me.jit(lambda x: (x * x).sum())
+    for k in (1.0, 2.0, 3.0):
+        a = me.tensor([k, 1.0], requires_grad=True)
+        f(a * 3).backward()
+        assert a.grad.numpy().tolist() == [18 * k, 18.0]
+    with pytest.raises(me.GraphError, match="computed outside"):
+        me.jit(lambda x: (x * x).sum().backward())(me.tensor([1.0], requires_grad=True) * 2)
+
+
+def test_gradients_go_to_the_arguments_of_this_call():
+    f = me.jit(lambda x, y: (x * y).sum().backward())
+    for _ in range(3):
+        a, b = (me.tensor([k, 5.0], requires_grad=True) for k in (2.0, 3.0))
+        f(a, b)
+        assert (a.grad.numpy() == b.numpy()).all() and (b.grad.numpy() == a.numpy()).all()
+    c = me.tensor([2.0], requires_grad=True)
+    f(c, c)
+    assert c.grad.item() == 4.0
+
+
+def test_used_up_graphs_stay_used_up():
+    step, _ = training(network())
+    step = me.jit(step)
+    for x, y in batches_of_test[:3]:
+        loss = step(x, y)
+        assert loss.requires_grad
+        with pytest.raises(me.GraphError, match="freed"):
+            loss.backward()
+
+
+def test_a_busy_plan_runs_eagerly():
+    inside = []
+
+    @me.op()
+    def call_back(x):
+        if depth:
+            inside.append(depth.pop() and f(np.ones(2, np.float32)).numpy().copy())
+        return x * 2
+
+    f = me.jit(lambda x: call_back(x) + 1)
+    depth = []
+    f(np.ones(2, np.float32))
+    depth = [True]
+    assert (f(np.zeros(2, np.float32)).numpy() == 1).all() and (inside[0] == 3).all()
+
+
+def test_threads_get_the_same_results():
+    model = network()
+    model.eval()
+    f = me.jit(lambda x: model(x))
+    data = [x for x, _ in batches_of_test]
+    wanted = [model(x).numpy().copy() for x in data]
+    wrong = []
+
+    def run():
+        for _ in range(20):
+            for x, y in zip(data, wanted, strict=True):
+                if not (f(x).numpy() == y).all():
+                    wrong.append(1)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
+
+
+def test_an_exception_leaves_what_eager_leaves_and_no_plan():
+    w = nn.Parameter([1.0])
+    fail = [True]
+
+    @me.jit
+    def f(x):
+        (w * x).sum().backward()
+        if fail[0]:
+            raise KeyError("inside")
+        return w * x
+
+    with pytest.raises(KeyError):
+        f(np.ones(1, np.float32))
+    assert w.grad.item() == 1.0 and not f.plans
+    fail[0] = False
+    f(np.ones(1, np.float32)), f(np.ones(1, np.float32))
+    assert w.grad.item() == 3.0 and len(f.plans) == 1
+
+
+# ---- rule 15: memory ----------------------------------------------------------------------------
+
+
+def test_arena_is_planned():
+    f = me.jit(lambda x: F.tanh(F.tanh(F.tanh(x) * 2.0) + 1.0).sum())
+    x = np.ones((64, 64), np.float32)
+    f(x), f(x)
+    layout = f.plan.layout
+    assert x.nbytes <= layout.peak <= layout.arena <= f.plan.eager + x.nbytes
+
+
+def test_sixteen_plans_the_oldest_goes():
+    f = me.jit(lambda x: x + 1)
+    for n in range(1, 20):
+        f(np.ones(n, np.float32))
+    assert len(f.plans) == 16
+    f(np.ones(4, np.float32))
+    assert [p.program.arguments[0].shape[0] for p in f.plans][-2:] == [19, 4] or len(f.plans) == 16
+
+
+def test_checkpoint_inside_a_plan():
+    def make(wrap):
+        me.manual_seed(5)
+        layers = [nn.Linear(6, 6) for _ in range(3)]
+
+        def step(x):
+            for layer in layers:
+                layer.zero_grad()
+            h = me.asarray(x)
+            for layer in layers:
+                h = wrap(lambda h, layer=layer: F.dropout(F.tanh(layer(h)), 0.3))(h)
+            h.sum().backward()
+            return [layer.weight.grad.copy() for layer in layers]
+
+        return step
+
+    plain, lean = me.jit(make(lambda f: f)), me.jit(make(me.checkpoint))
+    for x, _ in batches_of_test[:4]:
+        me.manual_seed(2)
+        wanted = plain(x)
+        me.manual_seed(2)
+        assert all((a.numpy() == b.numpy()).all() for a, b in zip(lean(x), wanted, strict=True))
+    numbers = {line.frame for line in lean.plan.program.lines}
+    assert len(numbers) == 4
