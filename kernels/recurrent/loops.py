@@ -104,7 +104,7 @@ def lstm_grad(g_output, g_h, g_c, g_gates, g_cells, x, weight_ih, weight_hh, h0,
                 g_c0[n, j] = d_c * f
             for j in range(H):
                 g_h0[n, j] = _dot(d, weight_hh[:, j])
-            for j in range(D):
+            for j in range(g_x.shape[2]):
                 g_x[n, t, j] = _dot(d, weight_ih[:, j])
             for j in range(4 * H):
                 b[j] += d[j]
@@ -176,7 +176,7 @@ def gru_grad(g_output, g_h, g_gates, g_inner, x, weight_ih, weight_hh, h0, lengt
                 g_h0[n, j] = d_h * z
             for j in range(H):
                 g_h0[n, j] += _dot(dm, weight_hh[:, j])
-            for j in range(D):
+            for j in range(g_x.shape[2]):
                 g_x[n, t, j] = _dot(da, weight_ih[:, j])
             for j in range(3 * H):
                 b_ih[j] += da[j]
@@ -221,7 +221,7 @@ def rnn_grad(g_output, g_h, x, weight_ih, weight_hh, h0, lengths, output, g_x, g
                 d[j] = (g_h0[n, j] + g_output[n, t, j]) * _slope(output[n, t, j], relu)
             for j in range(H):
                 g_h0[n, j] = _dot(d, weight_hh[:, j])
-            for j in range(D):
+            for j in range(g_x.shape[2]):
                 g_x[n, t, j] = _dot(d, weight_ih[:, j])
             for j in range(H):
                 b[j] += d[j]

@@ -24,7 +24,8 @@ d_c starting at g_h and g_c, and add g_output to d_h first:
         da_i = (d_c g + g_i) i (1 - i),        da_f = (d_c c_(s-1) + g_f) f (1 - f),
         d_c <- d_c f,   d_h <- W_hh^T da
   all   g_x = W_ih^T da,   g_weight_ih = sum da x^T,   g_weight_hh = sum dm h_(s-1)^T,
-        g_bias = sum da or dm;   dm is da where nothing else is said
+        g_bias = sum da or dm;   dm is da where nothing else is said.
+        Where nobody asks for g_x it comes without columns, (N, T, 0)
 
 Bytes: inputs and outputs once, the recurrent weight once a step (from cache where it fits).
 
@@ -96,7 +97,7 @@ def lstm_grad(g_output, g_h, g_c, g_gates, g_cells, x, weight_ih, weight_hh, h0,
             d = d + g_gates[n, t]
         da = d * np.concatenate((i * (1 - i), f * (1 - f), _slope(g, relu), o * (1 - o)), axis=1)
         g_c0[n], g_h0[n] = d_c * f, da @ weight_hh
-        g_x[n, t] = da @ weight_ih
+        g_x[n, t] = da @ weight_ih[:, :g_x.shape[2]]
         g_weight_ih += da.T @ x[n, t]
         g_weight_hh += da.T @ h_last
         g_bias += da.sum(axis=0)
@@ -134,7 +135,7 @@ def gru_grad(g_output, g_h, g_gates, g_inner, x, weight_ih, weight_hh, h0, lengt
         da_z = (d_h * (h_last - new) + g_z) * z * (1 - z)
         da, dm = (np.concatenate((da_r, da_z, last), axis=1) for last in (da_n, dm_n))
         g_h0[n] = d_h * z + dm @ weight_hh
-        g_x[n, t] = da @ weight_ih
+        g_x[n, t] = da @ weight_ih[:, :g_x.shape[2]]
         g_weight_ih += da.T @ x[n, t]
         g_weight_hh += dm.T @ h_last
         g_bias_ih += da.sum(axis=0)
@@ -160,7 +161,7 @@ def rnn_grad(g_output, g_h, x, weight_ih, weight_hh, h0, lengths, output, g_x, g
         h_last = output[n, t + 1 if reverse else t - 1] if s else h0[n]
         da = (g_h0[n] + g_output[n, t]) * _slope(output[n, t], relu)
         g_h0[n] = da @ weight_hh
-        g_x[n, t] = da @ weight_ih
+        g_x[n, t] = da @ weight_ih[:, :g_x.shape[2]]
         g_weight_ih += da.T @ x[n, t]
         g_weight_hh += da.T @ h_last
         g_bias += da.sum(axis=0)

@@ -119,7 +119,11 @@ row("lstm", lambda r: [sample(*layer(r, *case[:5]), reverse=case[5], activation=
                activation="gelu")])
 
 
-def backward(r: Draw, case: Any, residuals: bool) -> Sample:
+# which cotangents there are, and whether g_x is wanted, for one case after the other
+GIVEN = [(True, True), (False, True), (True, False), (False, False)] * 2
+
+
+def backward(r: Draw, case: Any, residuals: bool, needs_x: bool) -> Sample:
     """Draw cotangents for what the definition of the layer gives."""
     N, T, D, H, lengths, reverse, activation = case
     x, weight_ih, weight_hh, bias, h0, c0, lengths = layer(r, N, T, D, H, lengths)
@@ -128,10 +132,11 @@ def backward(r: Draw, case: Any, residuals: bool) -> Sample:
                    activation == "relu")
     cotangents = [r.normal(*y.shape) for y in outs]
     return sample(*cotangents[:3], x, weight_ih, weight_hh, h0, c0, lengths, outs[0], *outs[3:],
-                  *(cotangents[3:] if residuals else []), reverse=reverse, activation=activation)
+                  *(cotangents[3:] if residuals else []), reverse=reverse, activation=activation,
+                  needs_x=needs_x)
 
 
-def _grad_terms(*arrays: np.ndarray, reverse: bool, activation: str) -> tuple[int, Any]:
+def _grad_terms(*arrays: np.ndarray, **_: Any) -> tuple[int, Any]:
     """Bound the error by the cotangents, multiplied by the recurrent weight in every step."""
     x, weight_ih, weight_hh, h0, c0 = arrays[3:8]
     T = x.shape[1]
@@ -142,7 +147,17 @@ def _grad_terms(*arrays: np.ndarray, reverse: bool, activation: str) -> tuple[in
     return x.shape[0] * (T + 1) * weight_ih.shape[0], float(top * growth * inputs**2)
 
 
-def _torch_grad(*inputs: Any, reverse: bool, activation: str) -> Any:
+def at(value: Any, pre: Any) -> Any:
+    """Return a value that an expression has had, linked to it."""
+    return pre - pre.detach() + value
+
+
+def wanted(g_x: Any, *others: Any, needs_x: bool) -> list[Any]:
+    """Return gradients, that of x without columns where it is not wanted."""
+    return [g_x if needs_x else g_x[..., :0], *others]
+
+
+def _torch_grad(*inputs: Any, reverse: bool, activation: str, needs_x: bool) -> Any:
     """Differentiate PyTorch's composition of the steps, written backwards from the gates."""
     t = torch()
     g_output, g_h, g_c, x, weight_ih, weight_hh, h0, c0, lengths = inputs[:9]
@@ -154,11 +169,6 @@ def _torch_grad(*inputs: Any, reverse: bool, activation: str) -> Any:
     hs, cs = list(h), list(c)
     total = sum((v * 0).sum() for v in leaves)
     act = getattr(t, activation)
-
-    def at(value: Any, pre: Any) -> Any:
-        """Return the pre-activation whose activation is the given value, linked to `pre`."""
-        return pre - pre.detach() + value
-
     for n, length in enumerate(lengths.tolist()):
         for s in range(length):
             time = length - 1 - s if reverse else s
@@ -173,17 +183,17 @@ def _torch_grad(*inputs: Any, reverse: bool, activation: str) -> Any:
                 cs[n] * g_cells[n, time] + hs[n] * g_output[n, time]).sum()
     for n in range(len(hs)):
         total = total + (hs[n] * g_h[n] + cs[n] * g_c[n]).sum()
-    return t.autograd.grad(total, leaves)
+    return wanted(*t.autograd.grad(total, leaves), needs_x=needs_x)
 
 
-row("lstm_grad", lambda r: [backward(r, case, residuals)
-                            for case, residuals in zip(CASES, (True, False) * 4, strict=False)],
-    large=lambda r: backward(r, (21, 9, 33, 34, r.integers(0, 10, 21), False, "tanh"), True),
+row("lstm_grad", lambda r: [backward(r, case, *given)
+                            for case, given in zip(CASES, GIVEN, strict=False)],
+    large=lambda r: backward(r, (21, 9, 33, 34, r.integers(0, 10, 21), False, "tanh"), True, True),
     terms=_grad_terms, oracles={"torch": _torch_grad},
     exempt={"cost": "the record counts padded steps, the work follows the lengths"},
     bad=[bad(ShapeError, "what lstm gave", r0(2, 5, 4), r0(2, 4), r0(3, 4), *good()[:3],
              *good()[4:], r0(2, 5, 4), r0(2, 5, 16), r0(2, 5, 4), reverse=False,
-             activation="tanh")])
+             activation="tanh", needs_x=True)])
 
 
 # ---- gru and rnn ------------------------------------------------------------------------------
@@ -242,33 +252,95 @@ row("gru", lambda r: [sample(*_gru_inputs(r, case), reverse=case[5]) for case in
              r0(2, 4), np.array([5, 2]), reverse=False)])
 
 
-def _gru_backward(r: Draw, case: Any, residuals: bool) -> Sample:
+def packed_grad(kind: str, leaves: list[Any], lengths: Any, reverse: bool, g_output: Any,
+                g_h: Any) -> list[Any]:
+    """Differentiate PyTorch's own layer, over packed sequences, by (x, weights, biases, h0)."""
+    t = torch()
+    x, weight_ih, weight_hh, bias_ih, bias_hh, h0 = leaves
+    rows = (lengths > 0).nonzero().flatten()
+    back = t.arange(x.shape[1]).repeat(len(x), 1)
+    if reverse:  # valid steps turned round
+        back = t.where(back < lengths[:, None], lengths[:, None] - 1 - back, back)
+
+    def turned(y: Any) -> Any:
+        return t.gather(y, 1, back[..., None].expand(y.shape))
+
+    net = getattr(t.nn, kind)(x.shape[2], h0.shape[1], batch_first=True).to(x.dtype)
+    packed = t.nn.utils.rnn.pack_padded_sequence(turned(x)[rows], lengths[rows], batch_first=True,
+                                                 enforce_sorted=False)
+    y, h = t.func.functional_call(net, {"weight_ih_l0": weight_ih, "weight_hh_l0": weight_hh,
+                                        "bias_ih_l0": bias_ih, "bias_hh_l0": bias_hh},
+                                  (packed, h0[rows][None]))
+    y, _ = t.nn.utils.rnn.pad_packed_sequence(y, batch_first=True, total_length=x.shape[1])
+    empty = lengths == 0  # whose state stays as it was
+    total = (y * turned(g_output)[rows]).sum() + (h[0] * g_h[rows]).sum() + (
+        h0[empty] * g_h[empty]).sum()
+    return list(t.autograd.grad(total, leaves))
+
+
+def _torch_gru_grad(g_output: Any, g_h: Any, x: Any, weight_ih: Any, weight_hh: Any, h0: Any,
+                    lengths: Any, output: Any, gates: Any, inner: Any, *residuals: Any,
+                    reverse: bool, needs_x: bool) -> Any:
+    """Find the biases that gave the gates; PyTorch's layer, or its formula for all cotangents."""
+    t = torch()
+    H, found = h0.shape[1], None
+    starts = [(n, int(length) - 1 if reverse else 0) for n, length in enumerate(lengths.tolist())
+              if length]
+    biases = [weight_hh.new_zeros(3 * H) for _ in range(2)]
+    for n, time in starts[:1]:
+        a, m = weight_ih @ x[n, time], weight_hh @ h0[n]
+        biases[1][2 * H:] = inner[n, time] - m[2 * H:]
+        biases[0][: 2 * H] = t.logit(gates[n, time, : 2 * H]) - (a + m)[: 2 * H]
+        r, new = gates[n, time, :H], gates[n, time, 2 * H:]
+        biases[0][2 * H:] = t.atanh(new) - r * inner[n, time] - a[2 * H:]
+    leaves = [v.clone().requires_grad_() for v in (x, weight_ih, weight_hh, *biases, h0)]
+    if not residuals and starts:
+        found = packed_grad("GRU", leaves, lengths, reverse, g_output, g_h)
+    else:
+        wx, wi, wh, bi, bh, h = leaves
+        hs, total = list(h), sum((v * 0).sum() for v in leaves)
+        for n, length in enumerate(lengths.tolist()):
+            for s in range(length):
+                time = length - 1 - s if reverse else s
+                a, m = wi @ wx[n, time] + bi, wh @ hs[n] + bh
+                r, z = (a + m)[: 2 * H].sigmoid().chunk(2)
+                new = (a[2 * H:] + r * m[2 * H:]).tanh()
+                hs[n] = (1 - z) * new + z * hs[n]
+                total = total + (hs[n] * g_output[n, time]).sum()
+                if residuals:
+                    total = total + (t.cat([r, z, new]) * residuals[0][n, time]).sum() + (
+                        m[2 * H:] * residuals[1][n, time]).sum()
+            total = total + (hs[n] * g_h[n]).sum()
+        found = t.autograd.grad(total, leaves)
+    return wanted(*found, needs_x=needs_x)
+
+
+def _gru_backward(r: Draw, case: Any, residuals: bool, needs_x: bool) -> Sample:
     x, weight_ih, weight_hh, bias_ih, bias_hh, h0, lengths = _gru_inputs(r, case)
     N, T, _, H = case[:4]
     outs = [np.empty(shape) for shape in ((N, T, H), (N, H), (N, T, 3 * H), (N, T, H))]
     reference.gru(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, lengths, *outs, case[5])
     cotangents = [r.normal(*y.shape) for y in outs]
     return sample(*cotangents[:2], x, weight_ih, weight_hh, h0, lengths, outs[0], *outs[2:],
-                  *(cotangents[2:] if residuals else []), reverse=case[5])
+                  *(cotangents[2:] if residuals else []), reverse=case[5], needs_x=needs_x)
 
 
-def _simple_grad_terms(*arrays: np.ndarray, reverse: bool,
-                       activation: str = "tanh") -> tuple[int, Any]:
+def _simple_grad_terms(*arrays: np.ndarray, **_: Any) -> tuple[int, Any]:
     g_output, g_h, x, weight_ih, weight_hh, h0, lengths, output, *more = arrays
     inner = more[1] if more else output
     cotangents = (g_output, g_h, h0 * 0, *[np.zeros(0)] * 9, *more[2:])
     return _grad_terms(*cotangents[:3], x, weight_ih, weight_hh, h0, h0, lengths, output, output,
-                       inner, *cotangents[12:], reverse=reverse, activation=activation)
+                       inner, *cotangents[12:])
 
 
-row("gru_grad", lambda r: [_gru_backward(r, case, residuals) for case, residuals in
-                           zip(GRU_CASES, (True, False) * 4, strict=False)],
-    large=lambda r: _gru_backward(r, (21, 9, 33, 34, r.integers(0, 10, 21), False), True),
-    terms=_simple_grad_terms,
+row("gru_grad", lambda r: [_gru_backward(r, case, *given) for case, given in
+                           zip(GRU_CASES, GIVEN[::-1], strict=False)],
+    large=lambda r: _gru_backward(r, (21, 9, 33, 34, r.integers(0, 10, 21), False), True, True),
+    terms=_simple_grad_terms, oracles={"torch": _torch_gru_grad},
     exempt={"cost": "the record counts padded steps, the work follows the lengths"},
     bad=[bad(ShapeError, "what gru gave", r0(2, 5, 4), r0(3, 4), r0(2, 5, 3), r0(12, 3),
              r0(12, 4), r0(2, 4), np.array([5, 2]), r0(2, 5, 4), r0(2, 5, 12), r0(2, 5, 4),
-             reverse=False)])
+             reverse=False, needs_x=True)])
 
 
 def _rnn_inputs(r: Draw, case: Any) -> Arrays:
@@ -298,18 +370,47 @@ row("rnn", lambda r: [sample(*_rnn_inputs(r, case), reverse=case[5], activation=
              r0(4), r0(2, 4), np.array([5, 2]), reverse=False, activation="elu")])
 
 
-def _rnn_backward(r: Draw, case: Any) -> Sample:
+def _torch_rnn_grad(g_output: Any, g_h: Any, x: Any, weight_ih: Any, weight_hh: Any, h0: Any,
+                    lengths: Any, output: Any, reverse: bool, activation: str,
+                    needs_x: bool) -> Any:
+    """Find the bias that gave the outputs, for PyTorch's layer; its formula where act is relu."""
+    t = torch()
+    bias = weight_hh.new_zeros(h0.shape[1])
+    starts = [(n, int(length) - 1 if reverse else 0) for n, length in enumerate(lengths.tolist())
+              if length]
+    if activation == "tanh":
+        for n, time in starts[:1]:
+            bias = t.atanh(output[n, time]) - weight_ih @ x[n, time] - weight_hh @ h0[n]
+    leaves = [v.clone().requires_grad_() for v in (x, weight_ih, weight_hh, bias, 0 * bias, h0)]
+    if activation == "tanh" and starts:
+        found = packed_grad("RNN", leaves, lengths, reverse, g_output, g_h)
+    else:
+        wx, wi, wh, b, _, h = leaves
+        hs, total = list(h), sum((v * 0).sum() for v in leaves)
+        for n, length in enumerate(lengths.tolist()):
+            for s in range(length):
+                time = length - 1 - s if reverse else s
+                hs[n] = at(output[n, time], wi @ wx[n, time] + wh @ hs[n] + b).relu()
+                total = total + (hs[n] * g_output[n, time]).sum()
+            total = total + (hs[n] * g_h[n]).sum()
+        found = t.autograd.grad(total, leaves)
+    return wanted(*found[:4], found[5], needs_x=needs_x)
+
+
+def _rnn_backward(r: Draw, case: Any, needs_x: bool) -> Sample:
     x, weight_ih, weight_hh, bias, h0, lengths = _rnn_inputs(r, case)
     output, h = np.empty((*x.shape[:2], h0.shape[1])), np.empty(h0.shape)
     reference.rnn(x, weight_ih, weight_hh, bias, h0, lengths, output, h, case[5],
                   case[6] == "relu")
     return sample(r.normal(*output.shape), r.normal(*h.shape), x, weight_ih, weight_hh, h0,
-                  lengths, output, reverse=case[5], activation=case[6])
+                  lengths, output, reverse=case[5], activation=case[6], needs_x=needs_x)
 
 
-row("rnn_grad", lambda r: [_rnn_backward(r, case) for case in CASES],
-    large=lambda r: _rnn_backward(r, (21, 9, 33, 64, r.integers(0, 10, 21), False, "tanh")),
-    terms=_simple_grad_terms,
+row("rnn_grad", lambda r: [_rnn_backward(r, case, needs_x)
+                           for case, (_, needs_x) in zip(CASES, GIVEN, strict=False)],
+    large=lambda r: _rnn_backward(r, (21, 9, 33, 64, r.integers(0, 10, 21), False, "tanh"), True),
+    terms=_simple_grad_terms, oracles={"torch": _torch_rnn_grad},
     exempt={"cost": "the record counts padded steps, the work follows the lengths"},
     bad=[bad(ShapeError, "what rnn gave", r0(2, 5, 4), r0(3, 4), r0(2, 5, 3), r0(4, 3), r0(4, 4),
-             r0(2, 4), np.array([5, 2]), r0(2, 5, 4), reverse=False, activation="tanh")])
+             r0(2, 4), np.array([5, 2]), r0(2, 5, 4), reverse=False, activation="tanh",
+             needs_x=True)])
