@@ -22,8 +22,8 @@ struct attention_kernels {
                  int accumulate, const void *bias, const void *ahead, Py_ssize_t ahead_step);
     void (*pack_transposed)(const void *r, Py_ssize_t rjs, Py_ssize_t kc, Py_ssize_t n,
                             Py_ssize_t width, void *out);
-    void (*dot)(Py_ssize_t m, Py_ssize_t kc, const void *l, Py_ssize_t lis, const void *r, void *c,
-                Py_ssize_t ldc, const void *bias, Py_ssize_t bias_stride);
+    void (*dots)(const void *rows, Py_ssize_t step, Py_ssize_t n, Py_ssize_t width, const void *q,
+                 void *s);
     void (*copy)(const void *from, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t n,
                  Py_ssize_t width, double scale, void *to);
     void (*soften)(const struct scores *scores, int first, void *top, void *total, void *out,

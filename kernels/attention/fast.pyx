@@ -45,9 +45,8 @@ cdef extern from "attention.h" nogil:
                      Py_ssize_t ahead_step) noexcept nogil
         void (*pack_transposed)(const void *r, Py_ssize_t rjs, Py_ssize_t kc, Py_ssize_t n,
                                 Py_ssize_t width, void *out) noexcept nogil
-        void (*dot)(Py_ssize_t m, Py_ssize_t kc, const void *l, Py_ssize_t lis, const void *r,
-                    void *c, Py_ssize_t ldc, const void *bias,
-                    Py_ssize_t bias_stride) noexcept nogil
+        void (*dots)(const void *rows, Py_ssize_t step, Py_ssize_t n, Py_ssize_t width,
+                     const void *q, void *s) noexcept nogil
         void (*copy)(const void *, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t n,
                      Py_ssize_t width, double scale, void *to) noexcept nogil
         void (*soften)(const scores *, int first, void *top, void *total, void *out,
@@ -132,6 +131,7 @@ cdef void product(const Job *p, Py_ssize_t m, Py_ssize_t n, Py_ssize_t kc, const
     """c (m, n) (+)= l r in register tiles; the columns of r lie in panels `panel` apart."""
     cdef Py_ssize_t tiles = ceil_div(m, p.kernels.mr), height = ceil_div(m, tiles)
     cdef Py_ssize_t nr = p.kernels.nr, i, j, t
+    cdef Py_ssize_t ahead = 8 * p.kernels.mr // height  # a step of few rows takes less time
     cdef const char *right
     for j in range(ceil_div(n, nr)):
         right = r + j * panel * p.size
@@ -139,7 +139,7 @@ cdef void product(const Job *p, Py_ssize_t m, Py_ssize_t n, Py_ssize_t kc, const
             i = t * height
             p.kernels.tile(min(height, m - i), min(nr, n - j * nr), kc, l + i * lis * p.size, lis,
                            lks, right, rks, c + (i * ldc + j * nr) * p.size, ldc, accumulate, NULL,
-                           right + 8 * rks * p.size, rks)
+                           right + ahead * rks * p.size, rks)
 
 
 cdef void pack(const Job *p, const char *rows, Py_ssize_t row_step, Py_ssize_t n,
@@ -202,9 +202,8 @@ cdef void forward_block(const Job *p, Py_ssize_t head, Py_ssize_t block) noexcep
             tile_of(p, head, first + i, rows, j, n, s, &tile)
             if few:
                 for row in range(rows):
-                    kernels.dot(n, E, p.k + at(p, head, j, p.S, E), k_step,
-                                queries + (i + row) * wide_e * size,
-                                s + row * tile.step * size, 1, NULL, 0)
+                    kernels.dots(p.k + at(p, head, j, p.S, E), k_step, n, E,
+                                 queries + (i + row) * wide_e * size, s + row * tile.step * size)
             else:
                 product(p, rows, n, E, queries + i * wide_e * size, wide_e, 1, packed, nr * E, nr,
                         s, tile.step, False)
