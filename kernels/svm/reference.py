@@ -67,7 +67,7 @@ def smo(x, target, lower, upper, beta, workspace, result, kind, degree, gamma, c
             return x[i]
         return kernel_values(x[i:i + 1], x, kind, degree, gamma, coef0)[0]
 
-    rows = {}
+    rows: dict[int, np.ndarray] = {}
 
     def row(i):
         if i not in rows:
@@ -78,9 +78,10 @@ def smo(x, target, lower, upper, beta, workspace, result, kind, degree, gamma, c
 
     diagonal = np.array([compute(i)[i] for i in range(n)])
     score = np.array(target)
-    for i in np.flatnonzero(beta):
-        score = score - beta[i] * row(i)
-    for steps in range(int(min(max_iter, 1 << 62)) + 1):
+    for k in np.flatnonzero(beta):
+        score = score - beta[k] * row(k)
+    steps = 0
+    while True:
         up = np.where(beta < upper, score - np.where(beta >= 0, epsilon, -epsilon), -np.inf)
         low = np.where(beta > lower, score - np.where(beta > 0, epsilon, -epsilon), np.inf)
         i = int(up.argmax())
@@ -96,6 +97,7 @@ def smo(x, target, lower, upper, beta, workspace, result, kind, degree, gamma, c
         beta[i] = end_i if delta >= end_i - beta[i] else beta[i] + delta
         beta[j] = end_j if delta >= beta[j] - end_j else beta[j] - delta
         score = score - delta * (row(i) - row(j))
+        steps += 1
     free = (beta != 0) & (lower < beta) & (beta < upper)
     result[0] = up[free].mean() if free.any() else (up.max() + low.min()) / 2
     result[1] = epsilon * np.abs(beta).sum() - beta @ (target + score) / 2

@@ -2,5 +2,6 @@
 
 from .base import Classifier, Estimator, Regressor
 from .storage import save
+from .svm import SVC, SVR
 
-__all__ = ["Classifier", "Estimator", "Regressor", "save"]
+__all__ = ["Classifier", "Estimator", "Regressor", "SVC", "SVR", "save"]
