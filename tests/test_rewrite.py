@@ -1,0 +1,291 @@
+"""The rules that simplify programs: what each does, what each must leave alone, equal bits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from programs import built, functions, names, recorded, run
+
+import medai_engine as me
+from medai_engine import functional as F
+from medai_engine import nn, optim
+from medai_engine.jit import rewrite as rules
+from medai_engine.jit.chains import chains
+from medai_engine.jit.epilogues import epilogues
+from medai_engine.tree import flatten
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(40, 130)).astype(np.float32)
+Y = rng.normal(size=(40, 130)).astype(np.float32)
+
+
+def changed(rule, function, *arrays):
+    """Return the program after a rule, having compared its results with those before it."""
+    before = run(recorded(function, *arrays), *arrays)
+    program = recorded(function, *arrays)
+    rule(program)
+    for a, b in zip(run(program, *arrays), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+    return program
+
+
+# ---- dead lines -------------------------------------------------------------------------------
+
+
+def test_dead_lines_go():
+    def f(x):
+        me.exp(x).sum()
+        return x * 2.0
+
+    assert names(changed(rules.dead, f, X)) == ["multiply"]
+
+
+def test_writes_checks_and_host_calls_are_not_dead():
+    buffer = nn.BatchNorm1d(130)
+    labels = np.zeros(40, np.int64)
+
+    def f(x, y):
+        buffer(x)
+        F.cross_entropy(x, y)
+        return x * 2.0
+
+    left = names(changed(rules.dead, f, X, labels))
+    assert "softmax_cross_entropy" in left  # it refuses wrong labels, used or not
+    assert "mean" not in left
+    program = recorded(f, X, labels)
+    states = {v.root for line in program.lines for v in line.writes}
+    rules.dead(program)
+    assert states and states == {v.root for line in program.lines for v in line.writes}
+
+
+# ---- constants --------------------------------------------------------------------------------
+
+
+def test_what_depends_on_constants_alone_is_folded():
+    program = changed(rules.fold, lambda x: me.grad(lambda t: t.mean() * 3.0)(x), X)
+    rules.dead(program)
+    assert "multiply" not in names(program)
+
+
+def test_arguments_states_and_random_numbers_are_not_folded():
+    w = me.tensor([2.0])
+    generator = me.random.Generator(3)
+
+    def f(x):
+        return x * (w * 3.0) + me.random.normal((1,), rng=generator)
+
+    program = recorded(f, X)
+    before = names(program)
+    assert rules.fold(program) == 0 and names(program) == before
+
+
+def test_equal_constants_are_one():
+    program = changed(rules.merge_constants, lambda x: (x * 2.0 + 1.0) * 2.0 + -0.0 + 0.0, X)
+    found = {v for line in program.lines for v in line.inputs if v.kind == "constant"}
+    assert len(found) == 4  # 2, 1, -0 and 0
+
+
+# ---- the same again ---------------------------------------------------------------------------
+
+
+def test_times_one_and_copies_go():
+    program = changed(rules.identities, lambda x: (x * 1.0).copy().exp() / 1.0 + 0.0, X)
+    assert names(program) == ["exp", "add"]
+
+
+def test_copies_that_are_results_or_guard_against_a_write_stay():
+    assert names(changed(rules.identities, lambda x: x.copy(), X)) == ["copy"]
+    w = me.tensor(np.ones(3, np.float32))
+
+    def f(x):
+        old = w.copy()
+        with me.no_grad():
+            w.copy_(x)
+        return old + w
+
+    program = recorded(f, X[0, :3])
+    assert rules.identities(program) == 0
+
+
+def test_common_expressions_are_computed_once():
+    program = changed(rules.common, lambda x, y: me.exp(x * y) + me.sin(x * y), X, Y)
+    assert names(program) == ["multiply", "exp", "sin", "add"]
+    assert program.lines[0].by == ["common"]
+
+
+def test_a_write_in_between_makes_another_value():
+    w = me.tensor(np.ones((40, 130), np.float32))
+
+    def f(x):
+        a = x * w
+        with me.no_grad():
+            w.copy_(x)
+        return a + x * w
+
+    program = recorded(f, X)
+    before = names(program).count("multiply")
+    rules.common(program)
+    assert names(program).count("multiply") == before == 2
+
+
+def test_random_draws_checkpoints_and_results_are_never_shared():
+    layer = nn.Dropout(0.5)
+    program = recorded(lambda x: layer(x) + layer(x), X)
+    rules.common(program)
+    assert names(program).count("dropout") == 2
+
+    def loss(x):
+        return me.checkpoint(lambda t: me.tanh(t * t).exp())(x).sum()
+
+    program = recorded(lambda x: me.grad(loss)(x), X)
+    before = names(program)
+    assert before.count("tanh") == 2  # forward, and again in the backward pass
+    rules.common(program)
+    assert names(program).count("tanh") == 2
+    program = recorded(lambda x: (me.exp(x), me.exp(x)), X)
+    rules.common(program)
+    assert names(program) == ["exp", "exp"]  # two results, two arrays
+
+
+# ---- epilogues --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("act", "name"), [
+    (F.relu, "relu"), (F.tanh, "tanh"), (F.sigmoid, "sigmoid"), (F.selu, "selu"),
+    (lambda t: F.leaky_relu(t, 0.2), "leaky_relu"), (lambda t: F.elu(t, 0.7), "elu")])
+def test_activation_moves_into_the_product(act, name):
+    layer = nn.Linear(130, 7)
+    program = changed(epilogues, lambda x: act(layer(x)), X)
+    assert names(program) == ["linear_activation"]
+    assert program.lines[0].by == [f"epilogue {name}"]
+
+
+def test_activation_stays_where_the_product_is_read_too():
+    layer = nn.Linear(130, 7)
+    assert names(changed(epilogues, lambda x: (lambda h: F.relu(h) + h)(layer(x)), X)) == [
+        "linear", "relu", "add"]
+    assert "gelu" in names(changed(epilogues, lambda x: F.gelu(layer(x)), X))
+    assert names(changed(epilogues, lambda x: F.leaky_relu(layer(x), -0.5), X)) == [
+        "linear", "leaky_relu"]
+
+
+# ---- chains -----------------------------------------------------------------------------------
+
+
+def test_a_chain_is_one_line_with_several_results():
+    def f(x, y):
+        h = x * y + 1.0
+        return me.tanh(h) * x, me.where(h > 0.5, h, y[:1])
+
+    program = changed(chains, f, X, Y)
+    line, = [line for line in program.lines if not line.op.view]
+    assert line.op.name == "program" and len(line.outputs) == 2
+    assert line.by[-1].startswith("chain of multiply, add, tanh, multiply, greater, where")
+    cost = line.op.cost([np.empty(v.shape, v.dtype) for v in line.inputs], **line.params)
+    assert cost.written == 2 * X.nbytes
+    assert cost.other == 5 * X.size  # where counts none
+
+
+def test_a_chain_ends_where_its_result_is_read():
+    layer = me.tensor(rng.normal(size=(130, 130)).astype(np.float32))
+
+    def f(x, y):
+        h = (x * y).exp()
+        z = h @ layer
+        return (z + h).tanh() * y
+
+    assert names(changed(chains, f, X, Y)) == ["program", "matmul", "program"]
+
+
+def test_a_chain_does_not_cross_a_write():
+    w = me.tensor(Y)
+
+    def f(x):
+        a = x * w
+        with me.no_grad():
+            w.copy_(x)
+        return (a + x).exp() * x
+
+    program = changed(chains, f, X)
+    first = names(program).index("assign") if "assign" in names(program) else 1
+    assert names(program)[0] == "multiply" and first > 0
+
+
+def test_small_chains_are_left_as_they_are():
+    assert names(changed(chains, lambda x: (x * x).exp(), X[:2])) == ["multiply", "exp"]
+    assert names(changed(chains, lambda x: ((x * x).exp() + x).tanh(), X[:2])) == ["program"]
+
+
+def test_chains_are_as_long_as_the_kernel_takes():
+    def f(x):
+        for k in range(150):
+            x = x * (1.0 + k / 7) if k % 3 else me.sin(x)
+        return x
+
+    found = names(changed(chains, f, X))
+    assert set(found) == {"program"} and 3 <= len(found) < 10
+
+
+def test_a_view_of_a_result_ends_the_chain():
+    def f(x, y):
+        h = (x * y).exp()
+        return (h.T.reshape((40, 130)) + h) * y
+
+    assert names(changed(chains, f, X, Y)).count("program") == 2
+
+
+def test_float64_and_booleans():
+    def f(x, y):
+        keep = me.logical_and(x > y, x > 0.0)
+        return me.where(keep, x * y, y).exp() + x
+
+    changed(chains, f, X.astype(np.float64), Y.astype(np.float64))
+    changed(chains, f, X, Y)
+
+
+# ---- all rules --------------------------------------------------------------------------------
+
+
+@given(functions(), st.sampled_from([(6, 5), (6, 5), (6, 1), (40, 130)]),
+       st.sampled_from([np.float32, np.float64]))
+def test_random_functions_keep_their_bits(drawn, shape, dtype):
+    steps, order = drawn
+    draws = np.random.default_rng(len(steps))
+    arrays = [draws.normal(size=shape).astype(dtype) for _ in range(3)]
+    function = built(steps, order)
+    eager, _ = flatten(function(*map(me.Tensor, arrays)))
+    program = recorded(function, *arrays)
+    lines = len(program.lines)
+    made = rules.rewrite(program)
+    assert len(program.lines) <= lines and set(made) == {rule.__name__ for rule in rules.RULES}
+    for got, want in zip(run(program, *arrays), eager, strict=True):
+        np.testing.assert_array_equal(got, want.data)
+
+
+def test_a_training_step_keeps_its_bits():
+    def trained(rewritten):
+        me.manual_seed(0)
+        net = nn.Sequential(nn.Linear(130, 40), nn.Tanh(), nn.Linear(40, 3))
+        opt = optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+
+        def step(x, y):
+            loss = F.cross_entropy(net(x), y)
+            loss.backward()
+            opt.step()
+            return loss.detach()
+
+        labels = np.arange(40) % 3
+        step(me.Tensor(X), me.Tensor(labels))
+        opt.zero_grad()
+        program = recorded(step, X, labels)
+        if rewritten:
+            rules.rewrite(program)
+            assert "linear_activation" in names(program)
+            assert len(program.lines) < 16
+        return run(program, X, labels)[0], program
+
+    (plain, _), (other, program) = trained(False), trained(True)
+    np.testing.assert_array_equal(plain, other)
+    assert any(line.by for line in program.lines)
