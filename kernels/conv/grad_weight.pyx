@@ -17,12 +17,13 @@ cimport numpy as cnp
 from libc.string cimport memset
 from medai_engine.kernels.conv.cuts cimport (
     ALONE, Axis, BLOCK_BYTES, CHUNKS, ceil_div, cut, fill_axes, fold_pixels, spread)
+from medai_engine.kernels.conv.pooled cimport Pooled, fill_pooled, unpool_pixels
 from medai_engine.kernels.simd cimport isa
 from medai_engine.kernels.threads.pool cimport scratch
 
 cnp.import_array()
 
-__all__ = ["conv_grad_weight"]
+__all__ = ["conv_grad_weight", "conv_pool_grad_weight"]
 
 cdef extern from "grad_weight.h":
     struct conv_tap:
@@ -73,6 +74,7 @@ cdef struct Weight:
     Py_ssize_t segments, rows, units    # of a row of g; rows of a pixel group; pixel groups
     Py_ssize_t parts
     char *copies                        # [part][block of the weight][T][width][lanes]
+    Pooled pooled                       # what g is, where it has an index
 
 
 cdef Py_ssize_t list_rows(const Weight *p, Py_ssize_t tap, Py_ssize_t row0, Py_ssize_t row1,
@@ -130,7 +132,7 @@ cdef void part_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
     cdef Py_ssize_t group = block // p.blocks, j = block % p.blocks * lanes
     cdef Py_ssize_t n = min(lanes, p.fg - j)
     cdef Py_ssize_t c0 = cut(p.cg, p.spans, span), c1 = cut(p.cg, p.spans, span + 1)
-    cdef Py_ssize_t unit, row0, row1, w0, w1, first, last, t, W = p.axis[2].out, rks = lanes
+    cdef Py_ssize_t unit, row0, row1, w0, w1, first, last, channel, t, W = p.axis[2].out, rks = lanes
     cdef const Axis *A = &p.axis[2]
     cdef Py_ssize_t copy = p.T * p.width * lanes * size
     cdef conv_tap *taps = <conv_tap *>scratch(0, p.rows * sizeof(conv_tap))
@@ -148,12 +150,14 @@ cdef void part_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
         row1 = min(row0 + p.rows, p.N * p.axis[0].out * p.axis[1].out)
         w0 = cut(W, p.segments, unit % p.segments)
         w1 = cut(W, p.segments, unit % p.segments + 1)
-        g = p.g + ((row0 * W + w0) * p.co + group * p.fg + j) * size
-        if p.direct:
-            rks = p.co
+        first, channel, g = row0 * W + w0, group * p.fg + j, packed
+        if p.pooled.index:
+            unpool_pixels(&p.pooled, first, (row1 - row0) * (w1 - w0), channel, n, lanes, packed)
+        elif p.direct:
+            rks, g = p.co, p.g + (first * p.co + channel) * size
         else:
-            (<pack_fn>p.kernels.pack)(g, p.co, (row1 - row0) * (w1 - w0), n, lanes, packed)
-            g = packed
+            (<pack_fn>p.kernels.pack)(p.g + (first * p.co + channel) * size, p.co,
+                                      (row1 - row0) * (w1 - w0), n, lanes, packed)
         first, last = w0, w0
         if p.joined:    # pixels that all positions along the last axis use: one product for these
             first = max(w0, ceil_div(A.padding, A.stride))
@@ -199,7 +203,8 @@ cdef void run(Weight *p) noexcept nogil:
     if p.depthwise:     # all channels of a pixel, which follow each other
         p.lanes = ceil_div(p.fg, p.nr) * p.nr
         pixels = max(8, min(GROUP, DEPTH_GROUP // p.fg))
-    p.direct = p.depthwise or (p.joined and p.fg % p.nr == 0 and p.co * p.size <= DIRECT_BYTES)
+    p.direct = not p.pooled.index and (
+        p.depthwise or (p.joined and p.fg % p.nr == 0 and p.co * p.size <= DIRECT_BYTES))
     p.blocks = ceil_div(p.fg, p.lanes)
     p.spans = min(ceil_div(p.cg, p.mr), ceil_div(p.T * p.cg * p.lanes * p.size, BLOCK_BYTES))
     p.width = ceil_div(p.cg, p.spans)
@@ -217,25 +222,45 @@ cdef void run(Weight *p) noexcept nogil:
         spread(store_chunk, p, targets, copy < ALONE)
 
 
-def conv_grad_weight(cnp.ndarray x, cnp.ndarray g, cnp.ndarray out, tuple stride, tuple padding,
-                     tuple dilation, Py_ssize_t groups):
-    """Write the gradient of the weight."""
-    cdef Weight p
+cdef void fill(Weight *p, cnp.ndarray x, cnp.ndarray out, Py_ssize_t co, Py_ssize_t groups):
     cdef bint is_double = cnp.PyArray_TYPE(out) == cnp.NPY_DOUBLE
-    memset(&p, 0, sizeof(Weight))
     p.kernels = grad_weight_kernels_table[isa.level][is_double]
     p.size = 8 if is_double else 4
     p.nr, p.mr = p.kernels.nr, p.kernels.mr
-    fill_axes(p.axis, x, g, out, stride, padding, dilation)
     p.N = cnp.PyArray_DIM(x, 0)
     p.T = p.axis[0].kernel * p.axis[1].kernel * p.axis[2].kernel
     fold_pixels(p.axis, &p.N)
-    p.ci, p.co = cnp.PyArray_DIM(x, 4), cnp.PyArray_DIM(g, 4)
+    p.ci, p.co = cnp.PyArray_DIM(x, 4), co
     p.groups, p.cg, p.fg = groups, p.ci // groups, p.co // groups
     if groups > 1 and p.cg == 1 and p.fg == 1:
         p.depthwise, p.groups, p.fg = True, 1, p.co
     p.joined = groups == 1 and p.axis[2].dilation == 1 and p.axis[2].kernel > 1 and p.cg < p.mr
-    p.x, p.g = cnp.PyArray_BYTES(x), cnp.PyArray_BYTES(g)
-    p.out = cnp.PyArray_BYTES(out)
+    p.x, p.out = cnp.PyArray_BYTES(x), cnp.PyArray_BYTES(out)
+
+
+def conv_grad_weight(cnp.ndarray x, cnp.ndarray g, cnp.ndarray out, tuple stride, tuple padding,
+                     tuple dilation, Py_ssize_t groups):
+    """Write the gradient of the weight."""
+    cdef Weight p
+    memset(&p, 0, sizeof(Weight))
+    fill_axes(p.axis, x, g, out, stride, padding, dilation)
+    fill(&p, x, out, cnp.PyArray_DIM(g, 4), groups)
+    p.g = cnp.PyArray_BYTES(g)
+    with nogil:
+        run(&p)
+
+
+def conv_pool_grad_weight(cnp.ndarray x, cnp.ndarray g, cnp.ndarray index, cnp.ndarray out,
+                          tuple stride, tuple padding, tuple dilation, Py_ssize_t groups,
+                          tuple pool, tuple sizes):
+    """Write the gradient of the weight; `sizes` are those before the pooling."""
+    cdef Weight p
+    cdef int i
+    memset(&p, 0, sizeof(Weight))
+    fill_axes(p.axis, x, g, out, stride, padding, dilation)
+    fill_pooled(&p.pooled, g, index, pool, sizes)
+    for i in range(3):
+        p.axis[i].out = p.pooled.sizes[i]
+    fill(&p, x, out, p.pooled.channels, groups)
     with nogil:
         run(&p)

@@ -6,18 +6,31 @@ over three spatial axes, channels last: x (N, D, H, W, C), weight (F, KD, KH, KW
 out (N, OD, OH, OW, F). The f-th output channel reads the channels of group f // (F / groups);
 positions outside x count as 0. `padding` is what lies before the first entry of each axis; what
 lies behind the last follows from the sizes.
+
+    conv_activation  out = f(conv), f an elementwise kernel with its parameters
+    conv_pool        out = max over windows of f(conv), index = the first place of the maximum,
+                     row-major within its window, a byte; windows (PD, PH, PW) do not overlap, and
+                     places behind the last whole window are dropped; a NaN wins
+    conv_pool_grad_* the gradients of x, weight and bias, g being that of f(conv) at the maxima and
+                     0 elsewhere; `sizes` are those of conv. A place beyond the window takes no g
+
+Bytes: the fused kernels neither read nor write anything of conv's size.
 Source: Dumoulin & Visin, "A guide to convolution arithmetic for deep learning" (2016).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-__all__ = ["conv", "conv_grad_input", "conv_grad_weight"]
+from ..elementwise import reference as elementwise
+
+__all__ = ["conv", "conv_activation", "conv_grad_input", "conv_grad_weight", "conv_pool",
+           "conv_pool_grad_bias", "conv_pool_grad_input", "conv_pool_grad_weight"]
 
 Triple = tuple[int, int, int]
 Index = tuple[Any, ...]
@@ -82,3 +95,59 @@ def conv_grad_weight(x: np.ndarray, g: np.ndarray, out: np.ndarray, stride: Trip
     for k, i, o in positions(x.shape[1:4], g.shape[1:4], out.shape[1:4],
                              stride, padding, dilation):
         y[k] = contract("ndhwgc,ndhwgf->gfc", xs[i], gs[o])
+
+
+def conv_activation(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, out: np.ndarray,
+                    stride: Triple, padding: Triple, dilation: Triple, groups: int,
+                    activation: str, parameters: tuple[float, ...]) -> None:
+    conv(x, weight, bias, out, stride, padding, dilation, groups)
+    if activation:
+        getattr(elementwise, activation)(out.copy(), out, *parameters)
+
+
+def windowed(a: np.ndarray, pool: Triple) -> np.ndarray:
+    """View (N, OD PD, OH PH, OW PW, F) as (N, OD, OH, OW, F, PD PH PW)."""
+    N, D, H, W, F = a.shape
+    d, h, w = pool
+    split = a.reshape(N, D // d, d, H // h, h, W // w, w, F)
+    return split.transpose(0, 1, 3, 5, 7, 2, 4, 6).reshape(N, D // d, H // h, W // w, F, d * h * w)
+
+
+def conv_pool(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, out: np.ndarray,
+              index: np.ndarray, stride: Triple, padding: Triple, dilation: Triple, groups: int,
+              activation: str, parameters: tuple[float, ...], pool: Triple) -> None:
+    N, *outputs, F = out.shape
+    full = np.empty_like(out, shape=(N, *map(math.prod, zip(outputs, pool, strict=True)), F))
+    conv_activation(x, weight, bias, full, stride, padding, dilation, groups, activation,
+                    parameters)
+    windows = windowed(full, pool)
+    index[...] = np.argmax(windows, axis=-1)
+    out[...] = np.take_along_axis(windows, index[..., None].astype(np.intp), axis=-1)[..., 0]
+
+
+def expanded(g: np.ndarray, index: np.ndarray, pool: Triple, sizes: Triple) -> np.ndarray:
+    """Return the gradient before the pooling, (N, *sizes, F)."""
+    N, OD, OH, OW, F = g.shape
+    d, h, w = pool
+    hits = np.where(index[..., None] == np.arange(d * h * w), g[..., None], 0)
+    hits = hits.reshape(N, OD, OH, OW, F, d, h, w).transpose(0, 1, 5, 2, 6, 3, 7, 4)
+    full = np.zeros_like(g, shape=(N, *sizes, F))
+    full[:, :OD * d, :OH * h, :OW * w] = hits.reshape(N, OD * d, OH * h, OW * w, F)
+    return full
+
+
+def conv_pool_grad_input(g: np.ndarray, index: np.ndarray, weight: np.ndarray, out: np.ndarray,
+                         stride: Triple, padding: Triple, dilation: Triple, groups: int,
+                         pool: Triple, sizes: Triple) -> None:
+    conv_grad_input(expanded(g, index, pool, sizes), weight, out, stride, padding, dilation, groups)
+
+
+def conv_pool_grad_weight(x: np.ndarray, g: np.ndarray, index: np.ndarray, out: np.ndarray,
+                          stride: Triple, padding: Triple, dilation: Triple, groups: int,
+                          pool: Triple, sizes: Triple) -> None:
+    conv_grad_weight(x, expanded(g, index, pool, sizes), out, stride, padding, dilation, groups)
+
+
+def conv_pool_grad_bias(g: np.ndarray, index: np.ndarray, out: np.ndarray, pool: Triple,
+                        sizes: Triple) -> None:
+    out[...] = expanded(g, index, pool, sizes).sum(axis=(0, 1, 2, 3))

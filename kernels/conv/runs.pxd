@@ -75,3 +75,13 @@ cdef inline void find_runs(Axis *a, bint gradient, Py_ssize_t longest) noexcept 
                 last[0] = run
                 a.pieces += 1
     cut_runs(a, longest)
+
+
+cdef inline bint clip_run(const Run *run, Py_ssize_t start, Py_ssize_t stop,
+                          Run *part) noexcept nogil:
+    """The outputs of a run (with step 1) from start to stop; tell whether there are any."""
+    part[0] = run[0]
+    part.first = max(start, run.first)
+    part.count = min(stop, run.first + run.count) - part.first
+    part.source += (part.first - run.first) * run.source_step
+    return part.count > 0

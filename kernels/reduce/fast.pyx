@@ -102,20 +102,30 @@ cdef void run(Job *job, Py_ssize_t outer) noexcept nogil:
         parallel_for(run_chunk, job, (job.items + job.grain - 1) // job.grain)
 
 
-cdef void prepare(Job *job, cnp.ndarray x, reduce_block block) noexcept:
+cdef Py_ssize_t block_rows(Py_ssize_t inner) noexcept nogil:
+    if inner == 1:
+        return RUN
+    return ROWS if inner > 2 * RUN // ROWS else 2 * RUN // inner
+
+
+cdef void arrange(Job *job, const char *x, Py_ssize_t item, Py_ssize_t n, Py_ssize_t inner,
+                  reduce_block block) noexcept nogil:
     job.block = block
-    job.x = cnp.PyArray_BYTES(x)
+    job.x = x
     job.second = NULL
-    job.item = cnp.PyArray_ITEMSIZE(x)
+    job.item = item
     job.second_item = 0
-    job.n = cnp.PyArray_DIM(x, 1)
-    job.inner = cnp.PyArray_DIM(x, 2)
-    job.rows = RUN
-    if job.inner > 1:
-        job.rows = ROWS if job.inner > 2 * RUN // ROWS else 2 * RUN // job.inner
+    job.n = n
+    job.inner = inner
+    job.rows = block_rows(inner)
     job.blocks = (job.n + job.rows - 1) // job.rows
     job.scans = False
     job.scale = 1.0
+
+
+cdef void prepare(Job *job, cnp.ndarray x, reduce_block block) noexcept:
+    arrange(job, cnp.PyArray_BYTES(x), cnp.PyArray_ITEMSIZE(x), cnp.PyArray_DIM(x, 1),
+            cnp.PyArray_DIM(x, 2), block)
 
 
 cdef void fold_levels(Job *job, Py_ssize_t outer, char *out, reduce_block join,
@@ -135,6 +145,14 @@ cdef void fold_levels(Job *job, Py_ssize_t outer, char *out, reduce_block join,
     job.out = out
     job.scale = scale
     run(job, outer)
+
+
+cdef void sum_rows(bint is_double, const char *x, Py_ssize_t n, Py_ssize_t inner,
+                   char *out) noexcept nogil:
+    cdef Job job
+    cdef reduce_block block = reduce_kernels_table[isa.level][is_double].sum
+    arrange(&job, x, 8 if is_double else 4, n, inner, block)
+    fold_levels(&job, 1, out, block, 1.0)
 
 
 cdef void fold_pairs_levels(Job *job, Py_ssize_t outer, char *out, Py_ssize_t out_item,

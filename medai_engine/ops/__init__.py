@@ -5,6 +5,7 @@ from . import (  # noqa: F401
     attention,
     contraction,
     conv,
+    conv_fused,
     creation,
     decompositions,
     dropout,

@@ -32,8 +32,8 @@ def output_sizes(sizes: Shape, kernel: Shape, stride: Shape, padding: Pairs,
                   in zip(sizes, kernel, stride, padding, dilation, strict=True)])
 
 
-def _check(x: Shape, weight: Shape, stride: Shape, padding: Pairs, dilation: Shape,
-           groups: int) -> Shape:
+def checked(x: Shape, weight: Shape, stride: Shape, padding: Pairs, dilation: Shape,
+            groups: int) -> Shape:
     """Raise unless x and weight fit the geometry; return the shape of y."""
     axes = len(stride)
     where, letters = f"conv{axes}d", "DHW"[3 - axes:]
@@ -72,8 +72,8 @@ def _check(x: Shape, weight: Shape, stride: Shape, padding: Pairs, dilation: Sha
     return x[0], *out, features
 
 
-def _products(x: Shape, weight: Shape, out: Shape, stride: Shape, padding: Pairs,
-              dilation: Shape) -> int:
+def products(x: Shape, weight: Shape, out: Shape, stride: Shape, padding: Pairs,
+             dilation: Shape) -> int:
     """Count multiply-adds; padding has none."""
     pixels = x[0]
     for s, k, o, t, (low, _), d in zip(x[1:-1], weight[1:-1], out[1:-1], stride, padding, dilation,
@@ -83,7 +83,7 @@ def _products(x: Shape, weight: Shape, out: Shape, stride: Shape, padding: Pairs
     return pixels * weight[0] * weight[-1]
 
 
-def _geometry(arrays: list[np.ndarray], params: dict[str, Any]) -> list[Any]:
+def wide(arrays: list[np.ndarray], params: dict[str, Any]) -> list[Any]:
     """Return arrays (a, *S, b) with three axes in the middle, and the kernels' geometry."""
     missing = 3 - len(params["stride"])
     ones, zeros = (1,) * missing, (0,) * missing
@@ -95,16 +95,16 @@ def _geometry(arrays: list[np.ndarray], params: dict[str, Any]) -> list[Any]:
 
 def _prepare(arrays: list[np.ndarray], outs: list[np.ndarray],
              params: dict[str, Any]) -> list[Any]:
-    return _geometry([*arrays, *outs], params)
+    return wide([*arrays, *outs], params)
 
 
 # ---- y = conv(x, weight) + bias ---------------------------------------------------------------
 
 
-def _conv_infer(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, *, stride: Shape,
-                padding: Pairs, dilation: Shape, groups: int) -> tuple[Shape, Any]:
+def conv_infer(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, *, stride: Shape,
+               padding: Pairs, dilation: Shape, groups: int) -> tuple[Shape, Any]:
     same_float(f"conv{len(stride)}d", "x weight bias", x, weight, bias)
-    shape = _check(x.shape, weight.shape, stride, padding, dilation, groups)
+    shape = checked(x.shape, weight.shape, stride, padding, dilation, groups)
     if bias.shape != weight.shape[:1]:
         raise ShapeError(say(f"conv{len(stride)}d", f"a bias of shape {weight.shape[:1]}",
                              str(bias.shape), "One entry per output channel",
@@ -114,9 +114,9 @@ def _conv_infer(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, *, stride: 
 
 def _conv_work(arrays: Any, outs: Any, params: Any) -> tuple[int, int]:
     out = outs[0][0]
-    products = _products(arrays[0].shape, arrays[1].shape, out, params["stride"],
+    flops = 2 * products(arrays[0].shape, arrays[1].shape, out, params["stride"],
                          params["padding"], params["dilation"])
-    return 2 * products, math.prod(out)
+    return flops, math.prod(out)
 
 
 def without_bias(x: Tensor, weight: Tensor, **geometry: Any) -> Tensor:
@@ -125,16 +125,21 @@ def without_bias(x: Tensor, weight: Tensor, **geometry: Any) -> Tensor:
     return apply(CONV, x, weight, zero, **geometry)
 
 
+def bias_gradient(g: Tensor) -> Tensor:
+    """Return the sum over all places."""
+    return apply(SUM_TO, reshape(g, (-1, g.data.shape[-1])) if g.data.size else g,
+                 shape=g.data.shape[-1:])
+
+
 CONV: Op = define(
-    "conv", infer=_conv_infer, kernel="conv", prepare=_prepare, work=_conv_work,
+    "conv", infer=conv_infer, kernel="conv", prepare=_prepare, work=_conv_work,
     vjp={"x": lambda g, weight, x_shape, stride, padding, dilation, groups: apply(
             CONV_GRAD_INPUT, g, weight, sizes=x_shape[1:-1], stride=stride, padding=padding,
             dilation=dilation, groups=groups),
          "weight": lambda g, x, weight_shape, stride, padding, dilation, groups: apply(
             CONV_GRAD_WEIGHT, x, g, kernel=weight_shape[1:-1], stride=stride, padding=padding,
             dilation=dilation, groups=groups),
-         "bias": lambda g: apply(SUM_TO, reshape(g, (-1, g.data.shape[-1])) if g.data.size else g,
-                                 shape=g.data.shape[-1:])},
+         "bias": lambda g: bias_gradient(g)},
     linear=[("x", "bias"), ("weight", "bias")], analytic=True, onnx="Conv",
     doc="y = b_f + sum_kc w_fkc x_(o stride - padding + k dilation)c for each output place o")
 
@@ -146,12 +151,12 @@ def _input_infer(g: np.ndarray, weight: np.ndarray, *, sizes: Shape, stride: Sha
                  padding: Pairs, dilation: Shape, groups: int) -> tuple[Shape, Any]:
     same_float("conv_grad_input", "g weight", g, weight)
     x = (*g.shape[:1], *sizes, weight.shape[-1] * groups if weight.ndim else 0)
-    _same("conv_grad_input", "g", g.shape,
-          _check(x, weight.shape, stride, padding, dilation, groups))
+    same_shape("conv_grad_input", "g", g.shape,
+               checked(x, weight.shape, stride, padding, dilation, groups))
     return x, g.dtype
 
 
-def _same(where: str, name: str, shape: Shape, wanted: Shape) -> None:
+def same_shape(where: str, name: str, shape: Shape, wanted: Shape) -> None:
     if shape != wanted:
         raise ShapeError(say(where, f"{name} of shape {wanted}", str(shape),
                              "It has the shape of the convolution's output"))
@@ -159,7 +164,7 @@ def _same(where: str, name: str, shape: Shape, wanted: Shape) -> None:
 
 CONV_GRAD_INPUT: Op = define(
     "conv_grad_input", infer=_input_infer, kernel="conv_grad_input", prepare=_prepare,
-    work=lambda arrays, outs, params: (2 * _products(
+    work=lambda arrays, outs, params: (2 * products(
         outs[0][0], arrays[1].shape, arrays[0].shape, params["stride"], params["padding"],
         params["dilation"]), 0),
     vjp={"g": lambda u, weight, stride, padding, dilation, groups: without_bias(
@@ -179,14 +184,14 @@ def _weight_infer(x: np.ndarray, g: np.ndarray, *, kernel: Shape, stride: Shape,
     same_float("conv_grad_weight", "x g", x, g)
     channels = x.shape[-1] if x.ndim else 0
     weight = (*g.shape[-1:], *kernel, max(1, channels // max(1, groups)))
-    _same("conv_grad_weight", "g", g.shape,
-          _check(x.shape, weight, stride, padding, dilation, groups))
+    same_shape("conv_grad_weight", "g", g.shape,
+               checked(x.shape, weight, stride, padding, dilation, groups))
     return weight, x.dtype
 
 
 CONV_GRAD_WEIGHT: Op = define(
     "conv_grad_weight", infer=_weight_infer, kernel="conv_grad_weight", prepare=_prepare,
-    work=lambda arrays, outs, params: (2 * _products(
+    work=lambda arrays, outs, params: (2 * products(
         arrays[0].shape, outs[0][0], arrays[1].shape, params["stride"], params["padding"],
         params["dilation"]), 0),
     vjp={"x": lambda u, g, x_shape, stride, padding, dilation, groups: apply(

@@ -50,16 +50,22 @@ def weight_sample(r: Draw, case: tuple[Any, ...]) -> Any:
     return sample(a["x"], a["g"], kernel=case[4], **params)
 
 
-def magnitude(kernel: Any, inputs: list[np.ndarray], shape: tuple[int, ...], stride: Any,
-              padding: Any, dilation: Any, groups: int) -> np.ndarray:
-    """Return the sums of magnitudes, by the definition on three spatial axes."""
+def magnitude(kernel: Any, inputs: list[np.ndarray], shape: tuple[int, ...],
+              **geometry: Any) -> np.ndarray:
+    """Return the sums of magnitudes."""
+    return computed(kernel, [abs(a) for a in inputs], shape, **geometry)
+
+
+def computed(kernel: Any, inputs: list[np.ndarray], shape: tuple[int, ...], stride: Any,
+             padding: Any, dilation: Any, groups: int) -> np.ndarray:
+    """Return what the definition gives, on three spatial axes."""
     ones = (1,) * (3 - len(stride))
 
     def wide(shape: tuple[int, ...]) -> tuple[int, ...]:
         return shape if len(shape) == 1 else (shape[0], *ones, *shape[1:])
 
     out = np.zeros(wide(shape))
-    kernel(*[abs(a).reshape(wide(a.shape)) for a in inputs], out, ones + stride,
+    kernel(*[a.reshape(wide(a.shape)) for a in inputs], out, ones + stride,
            (0,) * len(ones) + tuple(p[0] for p in padding), ones + dilation, groups)
     return out.reshape(shape)
 
