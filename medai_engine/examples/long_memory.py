@@ -107,8 +107,9 @@ class Memory(nn.Module):
     def __init__(self, task: Task, units: int = 32, longest: int = 100):
         self.lstm = nn.LSTM(task.inputs, units)
         self.read = nn.Linear(units, task.outputs)
-        nn.init.chrono_(self.lstm.bias_ih_l0, longest)
-        nn.init.zeros_(self.lstm.bias_hh_l0)
+        weights = dict(self.lstm.named_parameters())
+        nn.init.chrono_(weights["bias_ih_l0"], longest)
+        nn.init.zeros_(weights["bias_hh_l0"])
 
     def forward(self, x: np.ndarray, lengths: np.ndarray) -> me.Tensor:
         """Return logits (N, classes), or numbers (N,)."""

@@ -8,6 +8,8 @@ import numpy as np
 
 from ..errors import DTypeError, ParameterError, ShapeError, say
 from ..ops import recurrent
+from ..ops.elementwise import FUNCTIONS
+from ..ops.shape import reshape
 from ..tensor import Tensor
 from .common import labels_of, tensor
 
@@ -26,14 +28,16 @@ def counts(x: Tensor, lengths: Any) -> Tensor:
     """Return the lengths as a tensor, that of x for all where none are given."""
     if lengths is not None:
         return labels_of(lengths)
-    N, T = x.shape[:2] if x.ndim == 3 else (0, 0)
-    return Tensor(np.full(N, T))
+    N, T, *_ = (*x.data.shape, 0, 0)
+    steps = np.empty(N, np.int64)
+    steps.fill(T)
+    return Tensor(steps)
 
 
 def start(x: Tensor, weight_hh: Tensor) -> Tensor:
     """Return the state of zeros that a sequence starts from."""
-    shape = (x.shape[0] if x.ndim else 0, weight_hh.shape[-1] if weight_hh.ndim else 0)
-    return Tensor(np.zeros(shape, x.dtype))
+    x_data = x.data
+    return Tensor(np.zeros(x_data.shape[:1] + weight_hh.data.shape[1:], x_data.dtype))
 
 
 def lstm(x: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = None, bias_hh: Any = None,
@@ -222,4 +226,4 @@ def sequence_mask(lengths: Any, steps: int) -> Tensor:
     if lengths.ndim != 1:
         raise ShapeError(say("sequence_mask", "lengths of shape (N,)", lengths.shape,
                              "Pass one length per sequence"))
-    return Tensor(np.arange(steps) < lengths.data[:, None])
+    return FUNCTIONS["less"](Tensor(np.arange(steps)), reshape(lengths, (-1, 1)))

@@ -144,13 +144,13 @@ class Layer(Weights):
                 x = F.dropout(x, self.dropout, self.training, rng=self._rng)
             outputs = []
             for suffix, reverse in self._directions(layer):
-                given = None if states is None else tuple(s[len(last)] for s in states)
+                given = None if states is None else tuple([s[len(last)] for s in states])
                 output, after = self._run(x, suffix, given, lengths, reverse)
                 outputs.append(output)
-                last.append(after)
+                last.append(tuple([reshape(s, (1, *s.data.shape)) for s in after]))
             x = outputs[0] if len(outputs) == 1 else concat(outputs, axis=-1)
-        rows = [[reshape(s, (1, *s.shape)) for s in each] for each in zip(*last, strict=True)]
-        ended = tuple(each[0] if count == 1 else concat(each, axis=0) for each in rows)
+        ended = last[0] if count == 1 else tuple([concat(each, axis=0)
+                                                  for each in zip(*last, strict=True)])
         return x, ended if self.STATES > 1 else ended[0]
 
     def extra_repr(self) -> str:

@@ -26,35 +26,50 @@ def check_layer(where: str, gates: int, x: np.ndarray, weight_ih: np.ndarray,
                 weight_hh: np.ndarray, lengths: np.ndarray, biases: dict[str, np.ndarray],
                 states: dict[str, np.ndarray]) -> tuple[int, int, int]:
     """Validate a layer of so many gates; return N, T and H."""
+    given = (x, weight_ih, weight_hh, *biases.values(), *states.values())
+    if x.ndim == 3 and weight_hh.ndim == 2:
+        (N, T, D), H, dtype = x.shape, weight_hh.shape[1], x.dtype
+        wide = gates * H
+        wanted = (x.shape, (wide, D), (wide, H), *((wide,),) * len(biases),
+                  *((N, H),) * len(states))
+        if H and dtype.kind == "f" and lengths.shape == (N,) and lengths.dtype.kind in "iu" and (
+                wanted == tuple([a.shape for a in given])) and (
+                all([a.dtype is dtype or a.dtype == dtype for a in given])):
+            return N, T, H
+    raise _misfit(where, gates, x, weight_ih, weight_hh, lengths, biases, states)
+
+
+def _misfit(where: str, gates: int, x: np.ndarray, weight_ih: np.ndarray, weight_hh: np.ndarray,
+            lengths: np.ndarray, biases: dict[str, np.ndarray],
+            states: dict[str, np.ndarray]) -> Exception:
+    """Find what does not fit, and say it."""
     same_float(where, " ".join(("x weight_ih weight_hh", *biases, *states)), x, weight_ih,
                weight_hh, *biases.values(), *states.values())
     shapes = {"x": (x.shape, "N, T, D"), "weight_ih": (weight_ih.shape, f"{gates} H, D"),
               "weight_hh": (weight_hh.shape, f"{gates} H, H")}
     if x.ndim != 3:
-        raise ShapeError(say(where, "sequences (N, T, D)", f"{x.ndim} axes",
-                             "Add the missing axes with expand_dims, batch first", shapes))
-    N, T, D = x.shape
+        return ShapeError(say(where, "sequences (N, T, D)", f"{x.ndim} axes",
+                              "Add the missing axes with expand_dims, batch first", shapes))
+    N, _, D = x.shape
     H = weight_hh.shape[-1] if weight_hh.ndim == 2 else 0
     if H == 0 or weight_hh.shape[0] != gates * H or weight_ih.shape[:1] != (gates * H,) or (
             weight_ih.ndim != 2):
-        raise ShapeError(say(where, f"weights of {gates} gates", f"{weight_ih.shape} and "
-                             f"{weight_hh.shape}", "Pass weight_ih first, weight_hh second",
-                             shapes))
+        return ShapeError(say(where, f"weights of {gates} gates", f"{weight_ih.shape} and "
+                              f"{weight_hh.shape}", "Pass weight_ih first, weight_hh second",
+                              shapes))
     if weight_ih.shape[1] != D:
-        raise ShapeError(say(where, f"{weight_ih.shape[1]} input features", D,
-                             f"Make the layer for {D} features", shapes))
+        return ShapeError(say(where, f"{weight_ih.shape[1]} input features", D,
+                              f"Make the layer for {D} features", shapes))
     for name, array, shape in (*((name, bias, (gates * H,)) for name, bias in biases.items()),
                                *((name, state, (N, H)) for name, state in states.items())):
         if array.shape != shape:
-            raise ShapeError(say(where, f"{name} of shape {shape}", array.shape,
-                                 "States have one row per sequence", shapes))
+            return ShapeError(say(where, f"{name} of shape {shape}", array.shape,
+                                  "States have one row per sequence", shapes))
     if lengths.dtype.kind not in "iu":
-        raise DTypeError(say(where, "lengths of an integer dtype", lengths.dtype,
-                             "Convert with lengths.astype(me.int64)", shapes))
-    if lengths.shape != (N,):
-        raise ShapeError(say(where, f"lengths of shape ({N},)", lengths.shape,
-                             "Pass one length per sequence", shapes))
-    return N, T, H
+        return DTypeError(say(where, "lengths of an integer dtype", lengths.dtype,
+                              "Convert with lengths.astype(me.int64)", shapes))
+    return ShapeError(say(where, f"lengths of shape ({N},)", lengths.shape,
+                          "Pass one length per sequence", shapes))
 
 
 def check_activation(where: str, activation: str) -> None:
