@@ -17,7 +17,7 @@ __all__ = ["COMPILED", "FAMILIES", "empty", "families", "get_isa", "get_num_thre
            "ready", "report", "require", "set_isa", "set_num_threads", "within"]
 
 FAMILIES = ("elementwise", "program", "reduce", "gemm", "conv", "recurrent", "attention", "pool",
-            "norm", "loss", "embedding", "random", "optimizer", "svm")
+            "norm", "loss", "embedding", "random", "optimizer", "svm", "tree")
 
 try:
     from .memory.allocator import empty

@@ -1,0 +1,1 @@
+"""Decision trees: codes of features, growth, pruning, and the walk of rows to leaves."""
