@@ -15,8 +15,8 @@ import numpy as np
 from .errors import DTypeError, GraphError, ShapeError, say
 from .mode import MODE
 
-__all__ = ["CLOCK", "EPOCH", "Buffer", "Constant", "Leaf", "Parameter", "Tensor", "is_scalar",
-           "last_written", "mark_written"]
+__all__ = ["CLOCK", "EPOCH", "Buffer", "Constant", "Leaf", "Parameter", "Tensor", "as_leaf",
+           "is_scalar", "last_written", "mark_written"]
 
 EPOCH = [0]  # ticks when something changes that plans were made for: flags, bindings, options
 CLOCK = [0]  # ticks at every write in place; nodes remember the time, written storage too
@@ -156,15 +156,10 @@ class Tensor(Attached):
         if not self.is_leaf:
             raise GraphError(say("requires_grad_", "a leaf", "a result of an op",
                                  "Use .detach() to get a leaf with the same values"))
-        if value and self.data.dtype.kind != "f":
-            raise DTypeError(say("requires_grad_", "floating values", self.data.dtype,
-                                 "Convert with .astype(me.float32) first"))
-        if value and self.node is None:
-            self.node = Leaf(self)
-            EPOCH[0] += 1
-        elif not value:
-            self.node = None
-            EPOCH[0] += 1
+        EPOCH[0] += 1
+        if value:
+            return as_leaf(self)
+        self.node = None
         return self
 
     # values out
@@ -255,6 +250,16 @@ class Tensor(Attached):
         return _rebuild, (type(self), self.data, self.requires_grad)
 
 
+def as_leaf(t: Tensor) -> Tensor:
+    """Let gradients flow to a tensor that no op made; returns it."""
+    if t.data.dtype.kind != "f":
+        raise DTypeError(say("requires_grad_", "floating values", t.data.dtype,
+                             "Convert with .astype(me.float32) first"))
+    if t.node is None:
+        t.node = Leaf(t)
+    return t
+
+
 def values(data: Any) -> np.ndarray:
     """Return an array of a tensor, an array, or numbers, which become float32."""
     if isinstance(data, Tensor):
@@ -272,7 +277,7 @@ class Parameter(Tensor):
     def __init__(self, data: Any, requires_grad: bool = True):
         super().__init__(values(data))
         if requires_grad:
-            self.requires_grad_()
+            as_leaf(self)
 
 
 class Constant(Tensor):

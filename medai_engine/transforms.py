@@ -18,7 +18,7 @@ from .coerce import as_array
 from .errors import GraphError, ParameterError, ShapeError, say
 from .mode import MODE, Mode, switched
 from .op import OPS, apply
-from .tensor import CLOCK, Tensor, last_written
+from .tensor import CLOCK, Tensor, as_leaf, last_written
 from .tree import flatten
 
 __all__ = ["checkpoint", "grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
@@ -34,7 +34,7 @@ def entered(leaves: Sequence[Any]) -> list[Tensor]:
                                  "Convert with .astype(me.float32), or differentiate with respect "
                                  "to other arguments (argnums)"))
         out.append(apply(OPS["alias"], t) if t.node is not None
-                   else Tensor(t.data).requires_grad_())
+                   else as_leaf(Tensor(t.data)))
     return out
 
 
@@ -175,7 +175,7 @@ def jvp(fn: Callable[..., Any], primals: Sequence[Any],
         inside = entered(leaves)
         y = fn(*rebuild(list(inside)))
         outputs, pack = flatten(y)
-        dummies = [Tensor(np.zeros(t.shape, t.dtype)).requires_grad_() for t in outputs]
+        dummies = [as_leaf(Tensor(np.zeros(t.shape, t.dtype))) for t in outputs]
         pulled = gradients(outputs, inside, dummies, create_graph=True)
         follow = [t if g.dtype == t.dtype else t.astype(g.dtype)
                   for g, t in zip(pulled, given, strict=True)]

@@ -580,3 +580,66 @@ def test_checkpoint_inside_a_plan():
         assert all((a.numpy() == b.numpy()).all() for a, b in zip(lean(x), wanted, strict=True))
     numbers = {line.frame for line in lean.plan.program.lines}
     assert len(numbers) == 4
+
+
+# ---- what else a step may hold ------------------------------------------------------------------
+
+
+def clipped_step(model, norm_type):
+    opt = optim.SGD(model.parameters(), lr=0.5)
+    ema = optim.EMA(model, 0.8)
+
+    def step(x, y):
+        opt.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        norm = optim.clip_grad_norm_(model.parameters(), 0.4, norm_type)
+        optim.clip_grad_value_(model.parameters(), 0.1)
+        opt.step()
+        ema.update()
+        return norm
+
+    return step, ema
+
+
+@pytest.mark.parametrize("norm_type", [2.0, 1.0, float("inf")])
+def test_clipping_and_averages(norm_type):
+    found = []
+    for wrap in (lambda f: f, me.jit):
+        model = network()
+        step, ema = clipped_step(model, norm_type)
+        step = wrap(step)
+        norms = [step(x, y).item() for x, y in batches_of_test]
+        found.append((norms, ema.updates, [a.numpy().copy() for a in ema.averages]))
+    assert found[0][:2] == found[1][:2] and len(set(norms)) > 3
+    assert all((a == b).all() for a, b in zip(found[0][2], found[1][2], strict=True))
+
+
+def test_sequences_of_different_lengths():
+    found = []
+    for wrap in (lambda f: f, me.jit):
+        me.manual_seed(1)
+        layer = nn.LSTM(3, 4)
+
+        def score(x, lengths, layer=layer):
+            output, _ = layer(x, lengths=lengths)
+            mask = F.sequence_mask(lengths, x.shape[1])
+            return (output * me.where(mask, 1.0, 0.0).reshape((*mask.shape, 1))).sum()
+
+        score = wrap(score)
+        rng = np.random.default_rng(2)
+        found.append([score(rng.standard_normal((2, 5, 3)).astype(np.float32),
+                            rng.integers(1, 6, 2)).item() for _ in range(5)])
+    assert found[0] == found[1]
+
+
+def test_plain_mean_of_running_statistics():
+    found = []
+    for wrap in (lambda f: f, me.jit):
+        norm = nn.BatchNorm1d(6, momentum=None)
+        f = wrap(lambda x, norm=norm: norm(x).sum())
+        for x, _ in batches_of_test[:5]:
+            f(x)
+        found.append(norm.running_mean.numpy().copy())
+    assert (found[0] == found[1]).all()
+    np.testing.assert_allclose(found[0], np.mean([x.mean(0) for x, _ in batches_of_test[:5]], 0),
+                               atol=1e-6)

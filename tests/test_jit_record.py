@@ -21,6 +21,7 @@ def recorded(function, *arrays):
         for i, t in enumerate(tensors):
             recorder.argument(t.data, i)
         function(*tensors)
+    recorder.finish()
     return recorder.program
 
 

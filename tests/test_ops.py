@@ -139,6 +139,13 @@ def test_threads(name):
 
 
 @each_op
+def test_jit(name):
+    for where in (VECTOR[0], VECTOR[-1]):
+        with engine(where):
+            check.check_jit(ROWS[name])
+
+
+@each_op
 def test_doc(name):
     """The doc of an op is its equation: it starts with its outputs."""
     op = OPS[name]

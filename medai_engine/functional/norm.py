@@ -49,7 +49,7 @@ def _channels(where: str, x: Tensor, value: Any, fill: float, name: str) -> Tens
 
 def batch_norm(x: Any, running_mean: Tensor | None = None, running_var: Tensor | None = None,
                weight: Any = None, bias: Any = None, training: bool = False,
-               momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
+               momentum: Any = 0.1, eps: float = 1e-5) -> Tensor:
     """Normalise each channel over the batch, ``y = (x - mean) / sqrt(var + eps) weight + bias``.
 
     Mean and biased variance are those of the batch while training (or without running

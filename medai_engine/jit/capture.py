@@ -140,7 +140,7 @@ class Jitted:
         """Run the function while recording; keep a plan unless it changes its surroundings."""
         before = self.tried.pop(key, None)
         settled = before is not None and before.hold()
-        holders = [leaf for plan in self.plans for leaf in plan.recorder.grads
+        holders = [leaf for plan in self.plans for leaf, _ in plan.recorder.leaves()
                    if leaf.grad is not None]
         recorder = Recorder(holders)
         epoch = EPOCH[0]
@@ -268,15 +268,16 @@ class Entry:
     def __init__(self, recorder: Recorder, result: Any, returned: list[Any], leaves: list[Any],
                  mode: Mode, owner: Jitted):
         program = recorder.program
-        for leaf, was_there in list(recorder.grads.items()):
+        self.begin: list[tuple[Any, bool]] = []
+        for leaf, was_there in recorder.leaves():
             position: Any = recorder.positions.get(id(leaf), leaf)
             value = None if leaf.grad is None else recorder.value(leaf.grad)
             if was_there is None or value is None or value.kind != "grad":
                 program.grads.append((position, value))
+            if was_there is not None:
+                self.begin.append((position, was_there))
         self.fn = owner.fn
         self.tensors = [x for x in leaves if isinstance(x, (Tensor, np.ndarray))]
-        self.begin: list[tuple[Any, bool]] = [(recorder.positions.get(id(leaf), leaf), was_there)
-                      for leaf, was_there in recorder.grads.items() if was_there is not None]
         self.alive, self.edges = connected(returned, recorder)
         program.outputs = [
             recorder.value(y) if isinstance(y, Tensor) and not self.outside(y, recorder) else y
@@ -286,10 +287,9 @@ class Entry:
                      and isinstance(program.outputs[i], Value)]
         self.single = isinstance(result, Tensor)
         self.tree = unflatten(result, iter([None] * len(returned)))
+        recorder.finish()
         states = {id(v.source): v.source for v in (*program.values(), *program.kept())
                   if v.kind == "state"}
-        recorder.grads = {leaf: found for leaf, found in recorder.grads.items()
-                          if id(leaf) not in recorder.positions}
         self.guards = Guards(recorder, list(states.values()))
         self.plan = Plan(recorder, mode.backend, owner.exact)
         self.mode = mode
@@ -302,7 +302,8 @@ class Entry:
     def outside(y: Tensor, recorder: Recorder) -> bool:
         """Tell whether a result is a tensor of the surroundings itself, such as a parameter."""
         found = recorder.find(y.data)
-        return found is not None and found.kind == "state" and found.source is y
+        return found is None or (found.kind == "state" and any(
+            value is found and source() is y for value, source, _ in recorder.outside))
 
     def fits(self, args: tuple[Any, ...], mode: Mode) -> bool:
         """Tell whether a call with tensors and arrays only is one of this plan's, quickly."""

@@ -19,6 +19,8 @@ from ..op import OPS, Op
 from ..tensor import CLOCK, Tensor
 from .memory import ARENA, Layout, is_view, layout, whole
 from .record import Line, Offset, Program, Recorder, Value
+from .rewrite import rewrite
+from .show import Profile, listing, profile
 
 __all__ = ["Plan"]
 
@@ -38,6 +40,8 @@ class Plan:
         The most bytes of intermediate results that were alive at once in the eager run.
     calls : list of (function, arguments)
         What a replay runs.
+    origins : list of Line or None
+        The line of each call.
     """
 
     def __init__(self, recorder: Recorder, backend: str, exact: bool):
@@ -51,17 +55,25 @@ class Plan:
         self.calls: list[Call] = []
         self.results: list[Any] = []
 
+    def __repr__(self) -> str:
+        return listing(self)
+
+    def profile(self, repeats: int = 10) -> Profile:
+        """Time each line: seconds, GFLOP/s, GB/s and the share of the machine's ceiling."""
+        return profile(self, repeats)
+
     # binding
 
     def prepare(self) -> None:
         """Rewrite the program and lay out the memory, once."""
         program = self.program
         keep_own_gradients(program)
+        rewrite(program, self.exact)
         # gradients of leaves outside lie in memory of their own, which is used again and again
         self.own = [value for leaf, value in program.grads
                     if isinstance(value, Value) and isinstance(leaf, Tensor)]
         self.layout = layout(program, {value.root for value in self.own})
-        for leaf, was_there in self.recorder.grads.items():
+        for leaf, was_there in self.recorder.leaves():
             if was_there is None:
                 leaf.grad = None  # to be overwritten in any case: its memory is free
 
@@ -96,10 +108,13 @@ class Plan:
         self.checks: list[tuple[Op, list[np.ndarray], dict[str, Any]]] = []
         self.draws: dict[Any, list[tuple[Any, Any, Any, int]]] = {
             generator: [] for generator in self.recorder.draws}
+        self.origins: list[Line | None] = []
         for line in program.lines:
             self.bind_line(line, arrays)
+            self.origins += [line] * (len(self.calls) - len(self.origins))
         self.calls = [(advance, [generator, self.recorder.draws[generator][1], places])
                       for generator, places in self.draws.items()] + self.calls
+        self.origins[:0] = [None] * len(self.draws)
         self.arguments = [arrays[value] for value in program.arguments]
         self.reads = [(value.source, arrays[value]) for value in blocks if value.kind == "grad"]
         self.results = [arrays[v] if isinstance(v, Value) else v for v in program.outputs]
@@ -128,7 +143,7 @@ class Plan:
                 self.checks.append((op, inputs, line.params))
             else:
                 self.calls.append((run_check, [op, inputs, line.params]))
-        if OPS.get(op.name) is not op:
+        if OPS.get(op.name) is not op and op.kernel is None:
             self.calls.append((run_users, [op, inputs, outputs, line.params]))
             return
         function = chosen(op, inputs, self.backend)
@@ -136,13 +151,15 @@ class Plan:
         offset = params.get("offset")
         if isinstance(offset, Offset):
             params = {**params, "seed": Offset(params["seed"], None, 0)}
-        if op.prepare is not None and not all(map(settled, inputs)):
+        arguments = list(op.prepare(inputs, outputs, params) if op.prepare is not None else
+                         [*inputs, *outputs, *[params[name] for name in op.params]])
+        if op.prepare is not None and copied(
+                [a for a in arguments if all(a is not p for p in params.values())],
+                inputs, outputs):
             self.calls.append((run_prepared, [op, function, inputs, outputs, params]))
             if isinstance(offset, Offset):
                 self.draws[offset.generator].append((params, "seed", "offset", offset.relative))
             return
-        arguments = list(op.prepare(inputs, outputs, params) if op.prepare is not None else
-                         [*inputs, *outputs, *[params[name] for name in op.params]])
         if isinstance(offset, Offset):
             seed, place = (next(i for i, a in enumerate(arguments) if a is wanted)
                            for wanted in (params["seed"], offset))
@@ -208,13 +225,14 @@ def written_tensors(program: Program) -> list[Tensor]:
     return list(found.values())
 
 
-def settled(array: np.ndarray) -> bool:
-    """Tell whether preparing a kernel's arguments can only give views of an array.
+def copied(arguments: Sequence[Any], inputs: list[np.ndarray], outputs: list[np.ndarray]) -> bool:
+    """Tell whether a kernel's arguments hold a copy of an input, to be made at every call.
 
-    Integers of other widths are converted, which has to happen at every call.
+    Other integers are converted to int64, and axes are brought together for a reduction.
     """
-    return bool(array.flags.c_contiguous) and (
-        array.dtype.kind not in "iub" or array.dtype == np.int64)
+    return any(
+        isinstance(a, np.ndarray) and any(a.size == x.size > 0 for x in inputs)
+        and not any(np.may_share_memory(a, x) for x in (*inputs, *outputs)) for a in arguments)
 
 
 def chosen(op: Op, inputs: list[np.ndarray], backend: str) -> Callable[..., Any]:

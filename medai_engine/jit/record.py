@@ -196,11 +196,13 @@ class Recorder:
 
     def __init__(self, holders: Sequence[Tensor] = ()) -> None:
         self.program = Program()
-        self.holders = {leaf: None for leaf in holders}  # of a gradient, when the call began
+        self.holders = {id(leaf) for leaf in holders}  # of a gradient, when the call began
         self.positions: dict[int, int] = {}  # of the arguments, by their tensor outside
         self.known: dict[int, tuple[Any, Value]] = {}
         self.owners: dict[int, Value] = {}  # of states, by the array that owns the memory
-        self.grads: dict[Tensor, bool | None] = {}  # at the start: there, not there, overwritten
+        # what leaves held at the start: a gradient, none, or one that was overwritten (None)
+        self.grads: dict[int, tuple[ref[Tensor], bool | None]] = {}
+        self.outside: list[tuple[Value, ref[Tensor], np.ndarray]] = []
         self.guards: list[Callable[[], bool]] = []  # of the host: does what it recorded still hold?
         self.ends: dict[Any, int] = {}  # nodes where the graphs of arguments begin
         self.called: list[Any] = []  # modules
@@ -255,10 +257,28 @@ class Recorder:
                     "me.jit", "tensors and their ops only", "an array taken out of a tensor at "
                     f"{user_line()}", "Inside a captured function compute with ops on the tensor, "
                     "not on its .data"))
-        kind = "constant" if type(t) is Constant else "state"
-        value = self.program.value(array, kind, t, self.owners.get(id(owner)))
+        if type(t) is Constant:
+            return self.name(array, self.program.value(array, "constant", t))
+        value = self.program.value(array, "state", None, self.owners.get(id(owner)))
         self.owners.setdefault(id(owner), value.root)
+        self.outside.append((value, ref(t), array))
         return self.name(array, value)
+
+    def finish(self) -> None:
+        """Tell the surroundings from what was made inside, which has died with the function."""
+        written = {value.root for line in self.program.lines for value in line.writes}
+        for value, source, array in self.outside:
+            t = source()
+            value.source = t if t is not None and t.data is array else Constant(array)
+            if type(value.source) is Constant and value.root not in written:
+                value.kind = "constant"
+        self.outside.clear()
+        self.known.clear()
+
+    def leaves(self) -> list[tuple[Tensor, bool | None]]:
+        """Return the leaves outside whose gradients the function looks at or leaves."""
+        return [(leaf, flag) for source, flag in self.grads.values()
+                if (leaf := source()) is not None]
 
     user_line = staticmethod(user_line)
 
@@ -283,14 +303,15 @@ class Recorder:
 
         Whether it is None at the start decides what the function does: the plan looks again.
         """
-        if leaf in self.grads:
+        if id(leaf) in self.grads and self.grads[id(leaf)][0]() is leaf:
             return
         g = leaf.grad
-        if overwritten or (g is None and leaf in self.holders) or (
-                g is not None and self.find(g.data) is not None):
-            self.grads[leaf] = None  # made or dropped inside the function: what was before is gone
+        # made or dropped inside the function: what was there before is gone
+        gone = overwritten or (g is None and id(leaf) in self.holders) or (
+            g is not None and self.find(g.data) is not None)
+        self.grads[id(leaf)] = ref(leaf), None if gone else g is not None
+        if gone:
             return
-        self.grads[leaf] = g is not None
         if g is not None:
             position = self.positions.get(id(leaf), leaf)
             self.name(g.data, self.program.value(g.data, "grad", position))

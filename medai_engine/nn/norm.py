@@ -86,10 +86,11 @@ class BatchNorm(Channels):
         """Return x normalised; while training, move the running statistics."""
         x = self._input(x, self.running_mean if self.weight is None else self.weight)
         self._infer(x.shape[-1])
-        momentum = self.momentum
+        momentum: Any = self.momentum
         if momentum is None:  # the plain mean over all batches
-            seen = self.num_batches_tracked
-            momentum = 0.0 if seen is None else 1.0 / (int(seen.data) + 1)
+            seen, mean = self.num_batches_tracked, self.running_mean
+            momentum = (0.0 if seen is None or mean is None
+                        else 1.0 / (seen.astype(mean.dtype) + 1.0))
         y = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias,
                          self.training, momentum, self.eps)
         if self.training and self.num_batches_tracked is not None:

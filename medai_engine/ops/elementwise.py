@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import ShapeError, say
 from ..op import Op, bind, define, short_binary, short_unary
-from ..tensor import Tensor, is_scalar
+from ..tensor import Constant, Tensor, is_scalar
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # Klambauer et al. 2017
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
@@ -70,24 +70,25 @@ def zeros(g: Tensor) -> Tensor:
 
 def first_share(a: Tensor, b: Tensor) -> Tensor:
     """Return the share of a's gradient in max(a, b): 1 where a wins, 1/2 at ties."""
-    share = (a.data > b.data) + 0.5 * (a.data == b.data)
-    return Tensor(np.asarray(share, a.data.dtype))
+    one, half, zero = (Constant(np.array(n, a.data.dtype)) for n in (1.0, 0.5, 0.0))
+    return F["where"](F["greater"](a, b), one, F["where"](F["equal"](a, b), half, zero))
 
 
-def where_else_zero(condition: np.ndarray, g: Tensor) -> Tensor:
+def where_else_zero(condition: Any, g: Tensor) -> Tensor:
     """Return g where the condition holds, 0 elsewhere."""
-    return F["where"](Tensor(np.asarray(condition)), g, 0.0)
+    return F["where"](condition, g, 0.0)
 
 
 def power_base(g: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """Return g b a^(b-1), and 0 where b = 0 (also at a = 0)."""
-    return where_else_zero(b.data != 0, g * (b * F["power"](a, b - 1.0)))
+    return where_else_zero(F["not_equal"](b, 0.0), g * (b * F["power"](a, b - 1.0)))
 
 
 def power_exponent(g: Tensor, a: Tensor, b: Tensor, y: Tensor) -> Tensor:
     """Return g a^b log(a), and 0 where a = 0 and b >= 0."""
-    alive = (a.data != 0) | (b.data < 0)
-    safe = F["where"](Tensor(np.asarray(a.data != 0)), a, 1.0)
+    nonzero = F["not_equal"](a, 0.0)
+    alive = F["logical_or"](nonzero, F["less"](b, 0.0))
+    safe = F["where"](nonzero, a, 1.0)
     return where_else_zero(alive, g * y * F["log"](safe))
 
 
@@ -267,15 +268,16 @@ def _mish_second(h: Tensor, x: Tensor) -> Tensor:
 
 
 def _below_zero(h: Tensor, y: Tensor) -> Tensor:
-    return where_else_zero(y.data < 0, h)
+    return where_else_zero(F["less"](y, 0.0), h)
 
 
 def _celu_second(h: Tensor, x: Tensor, alpha: float) -> Tensor:
-    return where_else_zero(x.data < 0, h * F["exp"](F["minimum"](x, 0.0) / alpha) / alpha)
+    return where_else_zero(F["less"](x, 0.0), h * F["exp"](F["minimum"](x, 0.0) / alpha) / alpha)
 
 
 def _softplus_second(h: Tensor, x: Tensor, beta: float, threshold: float) -> Tensor:
-    return where_else_zero(x.data * beta <= threshold, h * _sigmoid_slope(x * beta) * beta)
+    return where_else_zero(F["less_equal"](x * beta, threshold),
+                           h * _sigmoid_slope(x * beta) * beta)
 
 
 activation("relu", 1, "y = max(x, 0); derivative 0 at 0", "y", 1, "[y > 0]", onnx="Relu")
@@ -300,7 +302,7 @@ activation("mish", 14, "y = x tanh(log(1 + e^x)) (Misra 2019)", "x", 36, "f'(x)"
 activation("hardsigmoid", 4, "y = min(max(x + 3, 0), 6) / 6", "x", 4, "[-3 < x < 3] / 6")
 activation("hardswish", 5, "y = x min(max(x + 3, 0), 6) / 6 (Howard et al. 2019)", "x", 5,
            "0, (2 x + 3) / 6 or 1",
-           lambda h, x: where_else_zero(np.abs(x.data) < 3, h / 3.0), onnx="HardSwish")
+           lambda h, x: where_else_zero(F["less"](F["abs"](x), 3.0), h / 3.0), onnx="HardSwish")
 activation("selu", 4, "y = scale (max(x, 0) + min(alpha (e^x - 1), 0)) (Klambauer et al. 2017)",
            "y", 4, "scale, or y + scale alpha where y < 0", _below_zero, onnx="Selu")
 activation("elu", 3, "y = x, or alpha (e^x - 1) where x < 0 (Clevert et al. 2015)", "y", 3,

@@ -20,8 +20,8 @@ from ..mode import MODE
 from ..op import Op, apply, define
 from ..tensor import CLOCK, Tensor
 
-__all__ = ["COLUMNS", "EMA_STEP", "SEGMENTS_CLIP", "SEGMENTS_SCALE", "SEGMENTS_SUM_SQUARES",
-           "STATES", "STEPS", "Segments"]
+__all__ = ["COLUMNS", "EMA_STEP", "SEGMENTS_CLIP", "SEGMENTS_LIMIT", "SEGMENTS_SCALE",
+           "SEGMENTS_SUM_SQUARES", "STATES", "STEPS", "Segments"]
 
 
 def lists(arrays: Sequence[np.ndarray], count: int) -> list[list[np.ndarray]]:
@@ -242,6 +242,28 @@ SEGMENTS_SCALE = define(
     writes=lambda count, factor: range(count),
     work=lambda arrays, outs, params: (0, sum(a.size for a in arrays)),
     doc="x <- factor x, for all arrays", onnx="none: training only")
+
+
+def _limit_infer(*arrays: np.ndarray, max_norm: float) -> list[Any]:
+    check_segments("segments_limit", ("array",), arrays[:-1], ("array",))
+    if arrays[-1].shape != ():
+        raise ShapeError(say("segments_limit", "the norm, one number, as the last input",
+                             str(arrays[-1].shape), "Pass it behind the arrays"))
+    return []
+
+
+def _limit(*arrays: Any) -> None:
+    *segments, norm, max_norm = arrays
+    factor = max_norm / (float(norm) + 1e-6)
+    if not factor >= 1:  # a NaN spreads, as it would by itself
+        SEGMENTS_SCALE.compiled([a.reshape(-1) for a in segments if a.size], factor)
+
+
+SEGMENTS_LIMIT = define(
+    "segments_limit", infer=_limit_infer, definition=_limit, outputs=(),
+    writes=lambda count, max_norm: range(count - 1),
+    work=lambda arrays, outs, params: (0, 2 + sum(a.size for a in arrays[:-1])),
+    doc="x <- min(1, max_norm / (norm + 1e-6)) x, for all arrays", onnx="none: training only")
 
 
 def _clip_infer(*arrays: np.ndarray, low: float, high: float) -> list[Any]:

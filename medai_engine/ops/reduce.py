@@ -16,7 +16,8 @@ from ..errors import DTypeError, ParameterError, ShapeError, say
 from ..op import Op, apply, define
 from ..tensor import Tensor
 from .axes import Axis, folded, normalized, reduced
-from .shape import BROADCAST, concat, flip, permute_dims, reshape, where
+from .elementwise import F
+from .shape import BROADCAST, astype, concat, flip, permute_dims, reshape, where
 
 
 def restore(t: Tensor, x_shape: tuple[int, ...], axis: Axis, keepdims: bool) -> Tensor:
@@ -77,7 +78,7 @@ def reduction(name: str, equation: str, vjp: dict[str, Any] | None, *, dtype: An
 
 def _share(g: Tensor, x: Tensor, y: Tensor, axis: Axis, keepdims: bool) -> Tensor:
     """Return g split equally among the elements that reach the extreme."""
-    hits = Tensor(np.asarray(x.data == restore(y, x.shape, axis, keepdims).data, x.data.dtype))
+    hits = astype(F["equal"](x, restore(y, x.shape, axis, keepdims)), x.dtype)
     count = apply(SUM, hits, axis=axis, keepdims=True)
     return restore(g, x.shape, axis, keepdims) * (hits / count)
 

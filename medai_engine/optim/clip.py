@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import numpy as np
 from ..errors import GraphError, ParameterError, say
 from ..mode import MODE, no_grad
 from ..op import apply
-from ..ops.optimizer import SEGMENTS_CLIP, SEGMENTS_SCALE, SEGMENTS_SUM_SQUARES
+from ..ops.elementwise import FUNCTIONS as F
+from ..ops.optimizer import SEGMENTS_CLIP, SEGMENTS_LIMIT, SEGMENTS_SUM_SQUARES
 from ..tensor import Tensor
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
@@ -71,29 +73,30 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float,
         raise ParameterError(say(where, "max_norm >= 0 and norm_type > 0",
                                  f"{max_norm} and {norm_type}", "Try max_norm=1.0"))
     tables = by_dtype(where, parameters)
+    if not tables:
+        return Tensor(np.zeros((), np.float32))
     with no_grad():
         parts = [part for grads in tables for part in powers(grads, norm_type)]
-        norm = (max(parts, key=lambda part: (part != part, part), default=0.0)
-                if norm_type == math.inf else math.fsum(parts) ** (1 / norm_type))
-        if error_if_nonfinite and not math.isfinite(norm):
-            raise GraphError(say(where, "a finite norm", str(norm), "Lower the learning rate, or "
-                                 "look for the first layer whose output is not finite"))
-        factor = max_norm / (norm + 1e-6)
-        if not factor >= 1:  # a NaN spreads, as it would by itself
-            for grads in tables:
-                apply(SEGMENTS_SCALE, *grads, factor=factor)
-    dtype = tables[0][0].data.dtype if len(tables) == 1 else np.dtype(np.float64)
-    return Tensor(np.array(norm, dtype if tables else np.float32))
+        if norm_type == math.inf:
+            norm = reduce(F["maximum"], parts)  # NaN wins
+        else:
+            total = reduce(F["add"], parts)
+            norm = F["sqrt"](total) if norm_type == 2 else total ** (1 / norm_type)
+        if error_if_nonfinite and not math.isfinite(norm.item()):
+            raise GraphError(say(where, "a finite norm", str(norm.item()), "Lower the learning "
+                                 "rate, or look for the first layer whose output is not finite"))
+        for grads in tables:
+            apply(SEGMENTS_LIMIT, *grads, norm, max_norm=max_norm)
+        return norm if len(tables) > 1 else norm.astype(tables[0][0].data.dtype)
 
 
-def powers(grads: list[Tensor], order: float) -> list[float]:
-    """Return sums of |g|^order over gradients of one dtype, or their largest |g|."""
+def powers(grads: list[Tensor], order: float) -> list[Tensor]:
+    """Return sums of |g|^order over gradients of one dtype, or their largest |g|, in float64."""
     if order == 2:
-        return [apply(SEGMENTS_SUM_SQUARES, *grads).item()]
+        return [apply(SEGMENTS_SUM_SQUARES, *grads)]
     sizes = [abs(g.detach()) for g in grads]
-    if order == math.inf:
-        return [x.max().item() for x in sizes]
-    return [(x ** order).sum().item() for x in sizes]
+    return [(x.max() if order == math.inf else (x ** order).sum()).astype(np.float64)
+            for x in sizes]
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DTypeError, ParameterError, ShapeError, say
-from ..mode import no_grad
+from ..mode import no_grad, on_the_host
 from ..op import apply
 from ..ops.optimizer import EMA_STEP
 from ..tensor import Tensor
@@ -85,6 +85,10 @@ class EMA:
         for pairs in groups.values():
             averages, params = zip(*pairs, strict=True)
             apply(EMA_STEP, *averages, *params, decay=self.decay)
+        self._count()
+        on_the_host(self._count)
+
+    def _count(self) -> None:
         self.updates += 1
 
     @contextmanager
@@ -101,7 +105,7 @@ class EMA:
         self._follow()
         with no_grad():
             for average, p in zip(self.averages, self.params, strict=True):
-                held = Tensor(p.data.copy())
+                held = p.detach().copy()
                 p.copy_(average)
                 average.copy_(held)
 

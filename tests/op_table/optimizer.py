@@ -142,6 +142,14 @@ row("segments_scale", lambda r: [segments(r, (2, 3), (5,), factor=0.3),
     large=lambda r: segments(r, (101, 301), (7919,), factor=0.7),
     oracles={"numpy": lambda *a, factor: [x * factor for x in a]},
     bad=[bad(DTypeError, "float32 or float64", np.arange(3), factor=0.5)])
+row("segments_limit", lambda r: [segments(r, (2, 3), (5,), (), max_norm=0.3),
+                                 segments(r, (1,), (), max_norm=100.0),
+                                 segments(r, (0, 3), (), max_norm=0.0)],
+    terms=lambda *arrays, max_norm: (1, 0.0),
+    oracles={"numpy": lambda *a, max_norm: [
+        x * min(1.0, max_norm / (float(a[-1]) + 1e-6)) for x in a[:-1]]},
+    bad=[bad(ShapeError, "one number", r0(3), r0(2), max_norm=1.0)],
+    exempt={"cost": "multiplications happen only where the norm is above the limit"})
 row("segments_clip", lambda r: [segments(r, (2, 3), (5,), low=-0.5, high=0.25),
                                 segments(r, (), low=-2.0, high=2.0),
                                 segments(r, (0, 3), (1,), low=0.5, high=0.5)],
