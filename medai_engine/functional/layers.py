@@ -9,7 +9,7 @@ from ..errors import DTypeError, ParameterError, ShapeError, say
 from ..op import apply
 from ..ops.dropout import dropout
 from ..ops.elementwise import FUNCTIONS
-from ..ops.indexing import GATHER
+from ..ops.indexing import GATHER, bounded
 from ..ops.linalg import linear
 from ..ops.shape import reshape
 from ..tensor import Tensor
@@ -63,7 +63,11 @@ def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Tens
         raise DTypeError(say("embedding", "indices of an integer dtype", str(indices.dtype),
                              "Convert with indices.astype(me.int64), one-hot rows with "
                              ".argmax(axis=-1)", shapes))
-    y = apply(GATHER, weight, indices)
+    try:
+        y = apply(GATHER, weight, indices)
+    except ShapeError:  # the op speaks of itself
+        bounded("embedding", indices.data, 0, weight.shape[0], "a table")
+        raise
     if padding_idx is None:
         return y
     rows = weight.shape[0]
