@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from medai_engine.kernels.recurrent import fast, loops, reference
 from medai_engine.kernels.simd.isa import available_isas, get_isa, set_isa
@@ -68,7 +70,8 @@ def margined(shapes, dtype):
     return memories, [m[32:-32].reshape(s) for m, s in zip(memories, shapes, strict=True)]
 
 
-def run(kernels, kind, inputs, reverse, relu=False, residuals=True, cotangents=None):
+def run(kernels, kind, inputs, reverse, relu=False, residuals=True, cotangents=None,
+        needs_x=True):
     """Return outputs and gradients; inputs and margins must stay as they are."""
     _, biases, states, _ = KINDS[kind]
     dtype = inputs[0].dtype
@@ -77,6 +80,8 @@ def run(kernels, kind, inputs, reverse, relu=False, residuals=True, cotangents=N
     memories, outs = margined(shapes_of(kind, inputs), dtype)
     getattr(kernels, kind)(*inputs, *outs, *flags)
     more, grads = margined([a.shape for a in inputs[:-1]], dtype)
+    if not needs_x:
+        grads[0] = grads[0][..., :0].copy()
     given = cotangents or weights(kind, inputs, dtype)
     if not residuals:
         given = given[: 1 + states] + [None] * len(given[1 + states:])
@@ -107,6 +112,34 @@ def test_texts_agree(text, shape, kind):
 
 
 @each_kind
+@given(st.data())
+def test_any_lengths(kind, data):
+    """Drawn sizes and lengths: the compiled text is the definition, on either side of each cut."""
+    sizes = [data.draw(st.integers(1, most)) for most in (19, 6, 40, 40)]
+    inputs = drawn(kind, *sizes, np.float64, False)
+    lengths = data.draw(st.lists(st.integers(0, sizes[1]), min_size=sizes[0], max_size=sizes[0]))
+    for n, length in enumerate(lengths):
+        inputs[0][n, length:] = NAN
+    inputs[-1] = np.array(lengths)
+    flags = [data.draw(st.booleans()) for _ in range(4)]
+    for y, z in zip(*(run(k, kind, inputs, *flags[:3], needs_x=flags[3])
+                      for k in (fast, reference)), strict=True):
+        np.testing.assert_allclose(y, z, rtol=1e-11, atol=1e-11 * max(1, np.abs(z).max(initial=0)))
+
+
+@each_kind
+def test_input_gradient_is_optional(text, kind):
+    """Nothing else changes where nobody asks for it."""
+    for shape in ((26, 4, 3, 17), (3, 5, 40, 33)):
+        inputs = drawn(kind, *shape, np.float32, True)
+        with_x, without = (run(text, kind, inputs, False, needs_x=x) for x in (True, False))
+        place = len(shapes_of(kind, inputs))
+        assert with_x.pop(place).any() and without.pop(place).shape == (*shape[:2], 0)
+        for y, z in zip(with_x, without, strict=True):
+            np.testing.assert_array_equal(y, z)
+
+
+@each_kind
 def test_padding_is_zero(text, kind):
     inputs = drawn(kind, 26, 4, 3, 17, np.float32, True)
     found = run(text, kind, inputs, False)
@@ -133,22 +166,23 @@ def test_lengths_out_of_bounds(kernels, kind):
 
 
 @each_kind
-def test_permuted_batch(text, kind):
+@pytest.mark.parametrize("N, H", [(30, 64), (3, 64), (27, 260)])
+def test_permuted_batch(text, kind, N, H):
     """A permuted batch gives the same bits, permuted; a row does not see its neighbours."""
-    inputs = drawn(kind, 30, 5, 40, 64, np.float32, True)
-    order = np.random.default_rng(3).permutation(30)
-    moved = [a[order] if a.shape[0] == 30 else a for a in inputs]
+    inputs = drawn(kind, N, 5, 40, H, np.float32, True)
+    order = np.random.default_rng(3).permutation(N)
+    moved = [a[order] if a.shape[0] == N else a for a in inputs]
     given = weights(kind, inputs, np.float32)
     first = run(text, kind, inputs, True, cotangents=given)
     second = run(text, kind, moved, True, cotangents=[g[order] for g in given])
-    rows = [(y, z) for y, z in zip(first, second, strict=True) if y.shape[0] == 30]
+    rows = [(y, z) for y, z in zip(first, second, strict=True) if y.shape[0] == N]
     assert len(rows) == len(given) + 1 + KINDS[kind][2]
     for y, z in rows:
         np.testing.assert_array_equal(y[order], z)
 
 
 @each_kind
-@pytest.mark.parametrize("shape", [(33, 7, 5, 40), (9, 3, 30, 260)])
+@pytest.mark.parametrize("shape", [(33, 7, 5, 40), (9, 3, 30, 260), (3, 9, 30, 64)])
 def test_threads(shape, kind):
     for isa in available_isas():
         set_isa(isa)

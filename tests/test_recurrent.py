@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -241,6 +243,50 @@ def test_sequence_mask():
         F.sequence_mask([1.0], 3)
     with pytest.raises(ShapeError, match=r"shape \(N,\)"):
         F.sequence_mask([[1]], 3)
+
+
+@layers
+def test_masked_pooling_and_loss(kind):
+    """The mean over valid steps, and a loss of them, are those of the sequences one by one."""
+    layer = made(kind, 3, 5)
+    x = me.Tensor(normal(4, 6, 3)).requires_grad_()
+    target = normal(4, 6, 5)
+    lengths = np.array([6, 1, 4, 3])
+    mask = F.sequence_mask(lengths, 6)
+    output, _ = layer(x, lengths=lengths)
+    mean = output.sum(axis=1) / me.Tensor(lengths[:, None].astype(F64))
+    loss = me.where(mask.reshape(4, 6, 1), (output - target) ** 2, 0.0).sum() / lengths.sum()
+    (loss + mean.sum()).backward()
+    alone = 0.0
+    for n, length in enumerate(lengths):
+        y = layer(x.data[n: n + 1, :length])[0].data[0]
+        np.testing.assert_allclose(mean.data[n], y.mean(axis=0), rtol=1e-12)
+        alone += ((y - target[n, :length]) ** 2).sum()
+    np.testing.assert_allclose(loss.item(), alone / lengths.sum(), rtol=1e-12)
+    np.testing.assert_array_equal(x.grad.data.any(axis=2), mask.data)
+
+
+@layers
+def test_carried_state_is_one_long_sequence(kind):
+    """Pieces with the state carried over, gradients flowing, give the gradients of the whole."""
+    layer = made(kind, 3, 4, 2)
+    x = me.Tensor(normal(2, 7, 3)).requires_grad_()
+    lengths = np.array([7, 4])
+
+    def gradients(cuts):
+        state, total = None, 0.0
+        for first, last in pairwise(cuts):
+            output, state = layer(x[:, first:last], state,
+                                  np.clip(lengths - first, 0, last - first))
+            total = total + (output**2).sum()
+        total.backward()
+        found = [t.grad.data for t in (x, *layer.parameters())]
+        x.grad = None
+        layer.zero_grad()
+        return [total.item(), *found]
+
+    for a, b in zip(gradients([0, 7]), gradients([0, 3, 5, 7]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-13)
 
 
 def test_chrono():
