@@ -128,7 +128,8 @@ for _name, _shape in (("BatchNorm1d", (4, 3)), ("BatchNorm2d", (2, 4, 5, 3)),
 for _name, _shape in (("InstanceNorm1d", (2, 4, 3)), ("InstanceNorm2d", (2, 4, 5, 3)),
                       ("InstanceNorm3d", (2, 2, 4, 5, 3))):
     row(_name, lambda name=_name: getattr(nn, name)(3, affine=True, dtype=F64), one(*_shape),
-        f"{_name}(num_features=3, eps=1e-05, affine=True)",
+        f"{_name}(num_features=3, eps=1e-05, momentum=0.1, affine=True, "
+        "track_running_stats=False)",
         parameters=_pair, torch=lambda t, name=_name: getattr(t, name)(3, affine=True),
         first=True, wrong=([np.zeros((*_shape[:-1], 5))], "3 channels, got 5.*None"))
 row("GroupNorm", lambda: nn.GroupNorm(2, 6, dtype=F64), one(2, 3, 6),
@@ -253,6 +254,23 @@ row("Conv3d", lambda: nn.Conv3d(4, 2, 2, bias=False, dtype=F64), one(1, 3, 2, 4,
     "Conv3d(4, 2, kernel_size=(2, 2, 2), stride=(1, 1, 1), bias=False)", first=True,
     parameters={"weight": (2, 2, 2, 2, 4)}, torch=lambda t: t.Conv3d(4, 2, 2, bias=False),
     wrong=([np.zeros((2, 4, 5, 4))], r"5 axes \(N, D, H, W, C\).*Use conv2d"))
+row("Conv2d with ReLU and pooling", lambda: nn.Conv2d(
+        3, 4, 2, padding=1, activation="relu", pool=(2, 3), dtype=F64), one(2, 4, 5, 3),
+    "Conv2d(3, 4, kernel_size=(2, 2), stride=(1, 1), padding=(1, 1), activation='relu', "
+    "pool=(2, 3))", first=True, parameters={"weight": (4, 2, 2, 3), "bias": (4,)},
+    torch=lambda t: type("Fused", (t.Conv2d,), {"forward": lambda self, x: t.functional.max_pool2d(
+        t.functional.relu(t.Conv2d.forward(self, x)), (2, 3))})(3, 4, 2, padding=1),
+    wrong=([np.zeros((2, 1, 1, 3))], r"at least \(2, 3\) outputs.*got \(2, 2\)"))
+row("Sequential of a convolution", lambda: nn.Sequential(
+        nn.Conv2d(3, 4, 2, dtype=F64), nn.Tanh(), nn.MaxPool2d(2)), one(2, 4, 5, 3), """\
+Sequential(
+  (0): Conv2d(3, 4, kernel_size=(2, 2), stride=(1, 1))
+  (1): Tanh()
+  (2): MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, return_indices=False, \
+ceil_mode=False)
+)""", first=True, parameters={"0.weight": (4, 2, 2, 3), "0.bias": (4,)},
+    torch=lambda t: t.Sequential(t.Conv2d(3, 4, 2), t.Tanh(), t.MaxPool2d(2)),
+    wrong=([np.zeros((2, 2, 2, 3))], r"model\.2 \(MaxPool2d\): max_pool: expected at least 2 entries"))
 row("ConvTranspose1d", lambda: nn.ConvTranspose1d(4, 3, 3, stride=2, dtype=F64), one(2, 3, 4),
     "ConvTranspose1d(4, 3, kernel_size=(3,), stride=(2,))", first=True,
     parameters={"weight": (4, 3, 3), "bias": (3,)},

@@ -71,6 +71,45 @@ def test_group_norm_meets_its_limits():
     np.testing.assert_allclose(every, F.instance_norm(X).data, atol=1e-5)
 
 
+@pytest.mark.parametrize("momentum", [0.1, 0.7])
+def test_instance_norm_tracks_as_pytorch(momentum):
+    ours, theirs = (m.InstanceNorm1d(5, momentum=momentum, affine=True, track_running_stats=True)
+                    for m in (nn, torch.nn))
+    for scale in (1.0, 2.0, 5.0):
+        y = ours(X * scale).data
+        z = theirs(torch.from_numpy(X * scale).movedim(-1, 1)).movedim(1, -1).detach().numpy()
+        np.testing.assert_allclose(y, z, rtol=1e-4, atol=1e-5)
+    for name in ("running_mean", "running_var"):
+        np.testing.assert_allclose(getattr(ours, name).data, getattr(theirs, name).numpy(),
+                                   rtol=1e-5)
+    assert set(ours.state_dict()) == set(theirs.state_dict())
+    y = theirs.eval()(torch.from_numpy(X).movedim(-1, 1)).movedim(1, -1).detach().numpy()
+    np.testing.assert_allclose(ours.eval()(X).data, y, rtol=1e-4, atol=1e-5)
+
+
+def test_instance_norm_without_momentum_keeps_the_plain_mean():
+    layer = nn.InstanceNorm1d(None, momentum=None, track_running_stats=True)
+    for scale in (1.0, 2.0, 6.0):
+        layer(X * scale)
+    np.testing.assert_allclose(layer.running_mean.data, X.mean((0, 1)) * 3, rtol=1e-5)
+    np.testing.assert_allclose(layer.running_var.data,
+                               X.var(1, ddof=1).mean(0) * (1 + 4 + 36) / 3, rtol=1e-5)
+
+
+def test_groups_infer_their_channels():
+    layer = nn.GroupNorm(5, None)
+    assert "num_channels=None" in repr(layer)
+    np.testing.assert_array_equal(layer(X).data, nn.GroupNorm(5, 5)(X).data)
+    assert layer.weight.shape == (5,) and layer.num_channels == 5
+    with pytest.raises(ShapeError, match="5 channels, got 4"):
+        layer(X[..., :4])
+    with pytest.raises(ParameterError, match="divides 5 channels, got 2"):
+        nn.GroupNorm(2, None)(X)
+    fresh = nn.GroupNorm(5, None)
+    fresh.load_state_dict(layer.state_dict())
+    np.testing.assert_array_equal(fresh(X).data, layer(X).data)
+
+
 def test_channels_are_inferred():
     for layer in (nn.BatchNorm1d(None), nn.InstanceNorm1d(None, affine=True)):
         layer(X)
@@ -101,6 +140,8 @@ def test_without_weights_or_state():
     (lambda: F.batch_norm(X, weight=np.ones(4)), ShapeError, "4 channels, got 5"),
     (lambda: F.batch_norm(X, running_mean=me.zeros(5)), ParameterError, "Pass both"),
     (lambda: F.batch_norm(X, eps=-1.0), ParameterError, "eps of at least 0"),
+    (lambda: F.instance_norm(X, use_input_stats=False), ParameterError, "use_input_stats=False"),
+    (lambda: F.instance_norm(X, me.zeros(5)), ParameterError, "Pass both"),
     (lambda: F.instance_norm(X[:, :1]), ShapeError, "more than one position"),
     (lambda: F.group_norm(X, 2), ParameterError, "divides 5 channels, got 2"),
     (lambda: F.group_norm(X, 0), ParameterError, "divides 5 channels, got 0"),

@@ -47,6 +47,34 @@ def _channels(where: str, x: Tensor, value: Any, fill: float, name: str) -> Tens
     return value
 
 
+def _both(where: str, x: Tensor, mean: Tensor | None, var: Tensor | None) -> None:
+    """Raise unless there are both running statistics, one entry per channel, or none."""
+    if (mean is None) != (var is None):
+        raise ParameterError(say(where, "running_mean and running_var", "one of them",
+                                 "Pass both or none"))
+    _channels(where, x, mean, 0, "running_mean")
+    _channels(where, x, var, 1, "running_var")
+
+
+def _known(where: str, x: Tensor, mean: Any, var: Any, weight: Tensor, bias: Tensor,
+           eps: float) -> Tensor:
+    """Return x normalised with the running statistics."""
+    _both(where, x, mean, var)
+    scale = weight / FUNCTIONS["sqrt"](like(var, x) + eps)
+    return ops.channel_affine(x, like(mean, x), scale, bias)
+
+
+def _track(running_mean: Tensor | None, running_var: Tensor | None, mean: Tensor, var: Tensor,
+           n: int, momentum: float) -> None:
+    """Move the running statistics towards the mean of (outer, C), the variance unbiased."""
+    if running_mean is None or running_var is None:
+        return
+    with no_grad():
+        for running, new, unbias in ((running_mean, mean, 1.0), (running_var, var, n / (n - 1))):
+            found = like(new.detach().mean(axis=0), running)
+            running.copy_(running * (1.0 - momentum) + found * (momentum * unbias))
+
+
 def batch_norm(x: Any, running_mean: Tensor | None = None, running_var: Tensor | None = None,
                weight: Any = None, bias: Any = None, training: bool = False,
                momentum: Any = 0.1, eps: float = 1e-5) -> Tensor:
@@ -96,29 +124,16 @@ def batch_norm(x: Any, running_mean: Tensor | None = None, running_var: Tensor |
     C = x.shape[-1]
     weight = _channels("batch_norm", x, weight, 1, "weight")
     bias = _channels("batch_norm", x, bias, 0, "bias")
-    if (running_mean is None) != (running_var is None):
-        raise ParameterError(say("batch_norm", "running_mean and running_var", "one of them",
-                                 "Pass both or none"))
-    if running_mean is None:
-        training = True
-    else:
-        _channels("batch_norm", x, running_mean, 0, "running_mean")
-        _channels("batch_norm", x, running_var, 1, "running_var")
-    if not training:
-        scale = weight / FUNCTIONS["sqrt"](like(running_var, x) + eps)
-        return ops.channel_affine(x, like(running_mean, x), scale, bias)
+    if not training and running_mean is not None:
+        return _known("batch_norm", x, running_mean, running_var, weight, bias, eps)
+    _both("batch_norm", x, running_mean, running_var)
     n = x.size // C if C else 0
     if n < 2:
         raise ShapeError(say("batch_norm", "more than one value per channel while training",
                              str(n), "Use a larger batch (DataLoader(drop_last=True)), or eval()",
                              {"x": (x.shape, "N, ..., C")}))
     y, mean, var = ops.norm(reshape(x, (1, n, C)), weight, bias, C, eps)
-    if running_mean is not None and running_var is not None:
-        with no_grad():
-            for running, batch, unbias in ((running_mean, mean, 1.0),
-                                           (running_var, var, n / (n - 1))):
-                new = like(reshape(batch.detach(), C), running)
-                running.copy_(running * (1.0 - momentum) + new * (momentum * unbias))
+    _track(running_mean, running_var, mean, var, n, momentum)
     return reshape(y, x.shape)
 
 
@@ -199,20 +214,30 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None,
     ----------
     Wu, He 2018, Group normalization.
     """
-    return _per_sample("group_norm", x, num_groups, weight, bias, eps)
+    return _per_sample("group_norm", x, num_groups, weight, bias, eps)[0]
 
 
-def instance_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:
+def instance_norm(x: Any, running_mean: Tensor | None = None, running_var: Tensor | None = None,
+                  weight: Any = None, bias: Any = None, use_input_stats: bool = True,
+                  momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
     """Normalise channels of every sample, ``y = (x - mean) / sqrt(var + eps) weight + bias``.
 
-    Mean and biased variance are those of a channel over all positions of one sample.
+    Mean and biased variance are those of a channel over all positions of one sample, or the
+    running ones.
 
     Parameters
     ----------
     x : Tensor
         (N, ..., C) with at least one axis of positions, float32 or float64.
+    running_mean, running_var : Tensor, optional
+        (C,). With the input's statistics they are moved towards their mean over the samples, in
+        place; the variance that goes in there is the unbiased one.
     weight, bias : Tensor, optional
         (C,), 1 and 0 without them.
+    use_input_stats : bool
+        Whether samples are normalised with their own statistics; False needs the running ones.
+    momentum : float
+        The weight of the new samples in the running statistics.
     eps : float
         Added to the variance.
 
@@ -231,13 +256,27 @@ def instance_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-
     Ulyanov, Vedaldi, Lempitsky 2016, Instance normalization.
     """
     x = _input("instance_norm", x, "N, ..., C", 3, eps)
-    if x.size and math.prod(x.shape[1:-1]) < 2:
+    if not use_input_stats:
+        if running_mean is None or running_var is None:
+            raise ParameterError(say("instance_norm", "running_mean and running_var with "
+                                     "use_input_stats=False", "none", "Pass both"))
+        return _known("instance_norm", x, running_mean, running_var,
+                      _channels("instance_norm", x, weight, 1, "weight"),
+                      _channels("instance_norm", x, bias, 0, "bias"), eps)
+    _both("instance_norm", x, running_mean, running_var)
+    n = math.prod(x.shape[1:-1])
+    if x.size and n < 2:
         raise ShapeError(say("instance_norm", "more than one position per channel", "1",
                              "Use LayerNorm for single positions", {"x": (x.shape, "N, ..., C")}))
-    return _per_sample("instance_norm", x, x.shape[-1], weight, bias, eps)
+    y, mean, var = _per_sample("instance_norm", x, x.shape[-1], weight, bias, eps)
+    if x.size:
+        _track(running_mean, running_var, mean, var, n, momentum)
+    return y
 
 
-def _per_sample(where: str, x: Any, groups: int, weight: Any, bias: Any, eps: float) -> Tensor:
+def _per_sample(where: str, x: Any, groups: int, weight: Any, bias: Any,
+                eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the result, and mean and variance (N, groups)."""
     x = _input(where, x, "N, ..., C", 2, eps)
     N, C, n = x.shape[0], x.shape[-1], math.prod(x.shape[1:-1])
     if isinstance(groups, bool) or not isinstance(groups, (int, np.integer)) or groups < 1 or (
@@ -247,4 +286,5 @@ def _per_sample(where: str, x: Any, groups: int, weight: Any, bias: Any, eps: fl
                                  {"x": (x.shape, "N, ..., C")}))
     weight = _channels(where, x, weight, 1, "weight")
     bias = _channels(where, x, bias, 0, "bias")
-    return reshape(ops.norm(reshape(x, (N, n, C)), weight, bias, int(groups), eps)[0], x.shape)
+    y, mean, var = ops.norm(reshape(x, (N, n, C)), weight, bias, int(groups), eps)
+    return reshape(y, x.shape), mean, var

@@ -59,20 +59,21 @@ class Channels(Module):
         return [(self.weight, 1.0), (self.bias, 0.0)]
 
 
-class BatchNorm(Channels):
-    """What the layers of every rank share."""
+class Tracked(Channels):
+    """What has running statistics, or may have them."""
 
     running_mean: Buffer | None
     running_var: Buffer | None
+    _seen: int | None  # channels, where no array tells
 
-    def __init__(self, num_features: int | None, eps: float = 1e-5,
-                 momentum: float | None = 0.1, affine: bool = True,
-                 track_running_stats: bool = True, *, dtype: Any = np.float32):
+    def __init__(self, num_features: int | None, eps: float, momentum: float | None, affine: bool,
+                 track_running_stats: bool, dtype: Any):
         super().__init__(num_features, eps, affine, dtype)
         if momentum is not None and not 0.0 <= momentum <= 1.0:
             raise ParameterError(say(type(self).__name__, "momentum between 0 and 1, or None",
                                      repr(momentum), "It is the weight of the new batch"))
         self.momentum = momentum
+        self._seen = num_features
         C = num_features or 0
         self.running_mean = Buffer(np.zeros(C, dtype)) if track_running_stats else None
         self.running_var = Buffer(np.ones(C, dtype)) if track_running_stats else None
@@ -82,27 +83,24 @@ class BatchNorm(Channels):
     def _arrays(self) -> list[tuple[Tensor | None, float]]:
         return [*super()._arrays(), (self.running_mean, 0.0), (self.running_var, 1.0)]
 
-    def forward(self, x: Any) -> Tensor:
-        """Return x normalised; while training, move the running statistics."""
-        x = self._input(x, self.running_mean if self.weight is None else self.weight)
-        self._infer(x.shape[-1])
-        momentum: Any = self.momentum
-        if momentum is None:  # the plain mean over all batches
-            seen, mean = self.num_batches_tracked, self.running_mean
-            momentum = (0.0 if seen is None or mean is None
-                        else 1.0 / (seen.astype(mean.dtype) + 1.0))
-        y = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias,
-                         self.training, momentum, self.eps)
+    def _step(self) -> float:
+        """Return the weight of this batch in the running statistics."""
+        if self.momentum is not None:
+            return self.momentum
+        seen = self.num_batches_tracked  # the plain mean over all batches
+        return 0.0 if seen is None else 1.0 / (int(seen.data) + 1)
+
+    def _count(self) -> None:
+        """Note that a batch went into the running statistics, if it did."""
         if self.training and self.num_batches_tracked is not None:
             with no_grad():
                 self.num_batches_tracked.copy_(self.num_batches_tracked + 1)
-        return y
 
     @property
     def num_features(self) -> int | None:
         """Channels C, None as long as they are unknown."""
         held = next((a for a, _ in self._arrays() if a is not None), None)
-        return None if held is None else held.shape[0] or None
+        return self._seen if held is None else held.shape[0] or None
 
     @property
     def track_running_stats(self) -> bool:
@@ -114,6 +112,23 @@ class BatchNorm(Channels):
         return (f"num_features={self.num_features}, eps={self.eps}, momentum={self.momentum}, "
                 f"affine={self.affine}, track_running_stats={self.track_running_stats}")
 
+
+class BatchNorm(Tracked):
+    """What the layers of every rank share."""
+
+    def __init__(self, num_features: int | None, eps: float = 1e-5,
+                 momentum: float | None = 0.1, affine: bool = True,
+                 track_running_stats: bool = True, *, dtype: Any = np.float32):
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype)
+
+    def forward(self, x: Any) -> Tensor:
+        """Return x normalised; while training, move the running statistics."""
+        x = self._input(x, self.running_mean if self.weight is None else self.weight)
+        self._infer(x.shape[-1])
+        y = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias,
+                         self.training, self._step(), self.eps)
+        self._count()
+        return y
 
 class BatchNorm1d(BatchNorm):
     """Batch norm of (N, C) or (N, L, C); see ``functional.batch_norm``.
@@ -158,29 +173,28 @@ class BatchNorm3d(BatchNorm):
     axes = ("N, D, H, W, C",)
 
 
-class InstanceNorm(Channels):
+class InstanceNorm(Tracked):
     """What the layers of every rank share."""
 
-    def __init__(self, num_features: int | None, eps: float = 1e-5, affine: bool = False, *,
-                 dtype: Any = np.float32):
-        super().__init__(num_features, eps, affine, dtype)
-        self.num_features = num_features
+    def __init__(self, num_features: int | None, eps: float = 1e-5,
+                 momentum: float | None = 0.1, affine: bool = False,
+                 track_running_stats: bool = False, *, dtype: Any = np.float32):
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype)
 
     def forward(self, x: Any) -> Tensor:
         """Return x with every channel of every sample normalised."""
-        x = self._input(x, self.weight)
+        x = self._input(x, self.running_mean if self.weight is None else self.weight)
         if self.num_features is None:
-            self.num_features = x.shape[-1]
-        if x.shape[-1] != self.num_features:
+            self._seen = x.shape[-1]
+            self._infer(x.shape[-1])
+        if self.num_features != x.shape[-1]:
             raise ShapeError(say("instance_norm", f"{self.num_features} channels",
                                  str(x.shape[-1]), f"Use {type(self).__name__}({x.shape[-1]}), or "
                                  "None to infer them", {"x": (x.shape, "N, ..., C")}))
-        self._infer(x.shape[-1])
-        return F.instance_norm(x, self.weight, self.bias, self.eps)
-
-    def extra_repr(self) -> str:
-        """Return the sizes and options."""
-        return f"num_features={self.num_features}, eps={self.eps}, affine={self.affine}"
+        y = F.instance_norm(x, self.running_mean, self.running_var, self.weight, self.bias,
+                            self.training or not self.track_running_stats, self._step(), self.eps)
+        self._count()
+        return y
 
 
 class InstanceNorm1d(InstanceNorm):
@@ -189,6 +203,51 @@ class InstanceNorm1d(InstanceNorm):
     Parameters
     ----------
     num_features : int or None
+        Channels C; None takes them from the first input.
+    eps : float
+        Added to the variance.
+    momentum : float or None
+        The weight of the new samples in the running statistics; None keeps their plain mean.
+    affine : bool
+        Whether to learn weight and bias.
+    track_running_stats : bool
+        Whether evaluation uses running statistics, not those of each sample.
+    dtype : dtype
+        float32 or float64.
+
+    Attributes
+    ----------
+    weight, bias : Parameter or None
+        (C,), 1 and 0 at first.
+    running_mean, running_var : Buffer or None
+        (C,), 0 and 1 at first: means over samples, the variance unbiased.
+    num_batches_tracked : Buffer or None
+        How many batches went into them.
+    """
+
+    axes = ("N, L, C",)
+
+
+class InstanceNorm2d(InstanceNorm):
+    """Instance norm of images (N, H, W, C); all else as in ``InstanceNorm1d``."""
+
+    axes = ("N, H, W, C",)
+
+
+class InstanceNorm3d(InstanceNorm):
+    """Instance norm of volumes (N, D, H, W, C); all else as in ``InstanceNorm1d``."""
+
+    axes = ("N, D, H, W, C",)
+
+
+class GroupNorm(Channels):
+    """Group norm of (N, ..., C); see ``functional.group_norm``.
+
+    Parameters
+    ----------
+    num_groups : int
+        In how many groups of neighbours the channels are divided.
+    num_channels : int or None
         Channels C; None takes them from the first input.
     eps : float
         Added to the variance.
@@ -203,63 +262,36 @@ class InstanceNorm1d(InstanceNorm):
         (C,), 1 and 0 at first.
     """
 
-    axes = ("N, L, C",)
-
-
-class InstanceNorm2d(InstanceNorm):
-    """Instance norm of images (N, H, W, C); parameters as in ``InstanceNorm1d``."""
-
-    axes = ("N, H, W, C",)
-
-
-class InstanceNorm3d(InstanceNorm):
-    """Instance norm of volumes (N, D, H, W, C); parameters as in ``InstanceNorm1d``."""
-
-    axes = ("N, D, H, W, C",)
-
-
-class GroupNorm(Module):
-    """Group norm of (N, ..., C); see ``functional.group_norm``.
-
-    Parameters
-    ----------
-    num_groups : int
-        In how many groups of neighbours the channels are divided.
-    num_channels : int
-        Channels C.
-    eps : float
-        Added to the variance.
-    affine : bool
-        Whether to learn weight and bias.
-    dtype : dtype
-        float32 or float64.
-
-    Attributes
-    ----------
-    weight, bias : Parameter or None
-        (C,), 1 and 0 at first.
-    """
-
-    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5,
+    def __init__(self, num_groups: int, num_channels: int | None, eps: float = 1e-5,
                  affine: bool = True, *, dtype: Any = np.float32):
         self.num_groups = positive("GroupNorm", "num_groups", num_groups)
-        self.num_channels = C = positive("GroupNorm", "num_channels", num_channels)
-        if C % self.num_groups:
-            raise ParameterError(say("GroupNorm", f"num_groups that divides {C} channels",
-                                     repr(num_groups), "Take 1, 2, 4 or 8, for example"))
-        self.eps = eps
-        self.affine = affine
-        self.weight = Parameter(np.ones(C, dtype)) if affine else None
-        self.bias = Parameter(np.zeros(C, dtype)) if affine else None
+        self.num_channels = num_channels
+        if num_channels is not None and positive(
+                "GroupNorm", "num_channels", num_channels) % self.num_groups:
+            raise ParameterError(say("GroupNorm", f"num_groups that divides {num_channels} "
+                                     "channels", repr(num_groups),
+                                     "Take 1, 2, 4 or 8, for example"))
+        super().__init__(num_channels, eps, affine, dtype)
 
     def forward(self, x: Any) -> Tensor:
         """Return x with every sample's groups of channels normalised."""
         x = tensor(x) if self.weight is None else as_input(x, self.weight)
-        if x.ndim and x.shape[-1] != self.num_channels:
-            raise ShapeError(say("group_norm", f"{self.num_channels} channels", str(x.shape[-1]),
-                                 f"Use GroupNorm({self.num_groups}, {x.shape[-1]})",
+        C = x.shape[-1] if x.ndim else 0
+        if C and self.num_channels is None and C % self.num_groups == 0:
+            self.num_channels = C
+            self._infer(C)
+        if self.num_channels is not None and self.num_channels != C:
+            raise ShapeError(say("group_norm", f"{self.num_channels} channels", str(C),
+                                 f"Use GroupNorm({self.num_groups}, {C}), or None to infer them",
                                  {"x": (x.shape, "N, ..., C")}))
-        return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+        known = self.num_channels is not None
+        return F.group_norm(x, self.num_groups, self.weight if known else None,
+                            self.bias if known else None, self.eps)
+
+    def extra_repr(self) -> str:
+        """Return the sizes and options."""
+        return (f"num_groups={self.num_groups}, num_channels={self.num_channels}, "
+                f"eps={self.eps}, affine={self.affine}")
 
 
 class LayerNorm(Module):
