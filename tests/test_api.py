@@ -60,6 +60,9 @@ PROMISED = {
         """,
     "functional": """
         linear(x,weight,bias) embedding dropout(x,p,training,rng)
+        conv1d(x,weight,bias,stride,padding,dilation,groups,activation,pool)
+        conv2d(x,weight,bias,stride,padding,dilation,groups,activation,pool)
+        conv3d(x,weight,bias,stride,padding,dilation,groups,activation,pool)
         relu relu6 leaky_relu prelu elu selu celu gelu silu mish softplus softsign hardtanh
         hardsigmoid hardswish sigmoid log_sigmoid tanh softmax(axis) log_softmax(axis)
         cross_entropy(logits,labels,weight,ignore_index,label_smoothing,reduction)
@@ -72,6 +75,9 @@ PROMISED = {
         """,
     "nn": """
         Module Parameter Buffer Sequential ModuleList ModuleDict ParameterList Residual Identity
+        Conv1d(in_channels,out_channels,kernel_size,activation,pool)
+        Conv2d(in_channels,out_channels,kernel_size,activation,pool)
+        Conv3d(in_channels,out_channels,kernel_size,activation,pool)
         Linear(in_features,out_features,bias) Embedding Dropout Flatten Reshape init
         ReLU ReLU6 LeakyReLU PReLU ELU SELU CELU GELU SiLU Mish Softplus Softsign Hardtanh
         Hardsigmoid Hardswish Sigmoid LogSigmoid Tanh Softmax LogSoftmax

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from ..errors import ParameterError, ShapeError, say
-from ..op import apply
-from ..ops.conv import CONV, CONV_GRAD_INPUT, without_bias
+from ..op import OPS, apply
+from ..ops.conv import CONV, CONV_GRAD_INPUT, no_bias
+from ..ops.conv_fused import ACTIVATIONS, CONV_ACTIVATION, CONV_POOL, LARGEST_POOL
+from ..ops.pool import Sliding, max_pool
 from ..tensor import Tensor
+from . import activations
 from .common import tensor
 
 __all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
@@ -43,8 +47,25 @@ def pads(where: str, padding: Any, sizes: tuple[int, ...], kernel: tuple[int, ..
     return tuple([(p, p) for p in each_axis(where, "padding", padding, len(stride), 0)])
 
 
-def _conv(axes: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any,
-          groups: int) -> Tensor:
+def activation_named(where: str, name: Any) -> tuple[str, tuple[float, ...]]:
+    """Return the op of an activation with its usual parameters; those of None are none."""
+    if name is None:
+        return "", ()
+    if not isinstance(name, str) or name not in NAMED:
+        raise ParameterError(say(where, f"activation as one of {', '.join(NAMED)}", repr(name),
+                                 "Apply others behind the convolution"))
+    return name, NAMED[name]
+
+
+# of the functions that take no further argument
+NAMED: dict[str, tuple[float, ...]] = {
+    **{name: () for name in activations.SOURCES}, "gelu": (), "leaky_relu": (0.01,), "elu": (1.0,)}
+
+
+def conv_with(axes: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any,
+              groups: int, activation: str = "", parameters: tuple[float, ...] = (),
+              pool: tuple[int, ...] | None = None) -> Tensor:
+    """Convolve, apply an activation (an op with its parameters) and take maxima of windows."""
     x, weight, where = tensor(x), tensor(weight), f"conv{axes}d"
     strides = each_axis(where, "stride", stride, axes, 1)
     dilations = each_axis(where, "dilation", dilation, axes, 1)
@@ -55,12 +76,32 @@ def _conv(axes: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, 
                 "groups": each_axis(where, "groups", groups, 1, 1)[0],
                 "padding": pads(where, padding, sizes, kernel, strides, dilations)}
     if bias is None and weight.data.ndim:
-        return without_bias(x, weight, **geometry)
-    return apply(CONV, x, weight, bias, **geometry)
+        bias = no_bias(weight)
+    known = not activation or activation in ACTIVATIONS
+    if pool is not None and known and math.prod(pool) <= LARGEST_POOL:
+        return apply(CONV_POOL, x, weight, bias, activation=activation, parameters=parameters,
+                     pool=pool, **geometry)[0]
+    if activation and known:
+        y = apply(CONV_ACTIVATION, x, weight, bias, activation=activation, parameters=parameters,
+                  **geometry)
+    else:
+        y = apply(CONV, x, weight, bias, **geometry)
+        if activation:
+            y = apply(OPS[activation], y)
+    return y if pool is None else max_pool(y, tuple([Sliding(p, p) for p in pool]))[0]
+
+
+def _conv(axes: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any,
+          groups: int, activation: Any, pool: Any) -> Tensor:
+    where = f"conv{axes}d"
+    name, parameters = activation_named(where, activation)
+    return conv_with(axes, x, weight, bias, stride, padding, dilation, groups, name, parameters,
+                     None if pool is None else each_axis(where, "pool", pool, axes, 1))
 
 
 def conv1d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
-           dilation: Any = 1, groups: int = 1) -> Tensor:
+           dilation: Any = 1, groups: int = 1, *, activation: str | None = None,
+           pool: Any = None) -> Tensor:
     """Convolution of signals; ``conv2d`` with one spatial axis.
 
     Parameters
@@ -75,6 +116,10 @@ def conv1d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any 
         See ``conv2d``.
     padding : int, "same" or "valid"
         See ``conv2d``.
+    activation : str, optional
+        See ``conv2d``.
+    pool : int, optional
+        See ``conv2d``.
 
     Returns
     -------
@@ -86,11 +131,12 @@ def conv1d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any 
     ShapeError, ParameterError
         As ``conv2d``.
     """
-    return _conv(1, x, weight, bias, stride, padding, dilation, groups)
+    return _conv(1, x, weight, bias, stride, padding, dilation, groups, activation, pool)
 
 
 def conv2d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
-           dilation: Any = 1, groups: int = 1) -> Tensor:
+           dilation: Any = 1, groups: int = 1, *, activation: str | None = None,
+           pool: Any = None) -> Tensor:
     """Convolution of images, ``y = bias + weight * x``: a correlation with learned filters.
 
     ``y[n, i, j, f] = bias[f] + sum_k,l,c weight[f, k, l, c] x[n, i s - p + k d, j s - p + l d, c]``
@@ -113,11 +159,18 @@ def conv2d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any 
         Steps between the places that one output reads.
     groups : int
         Output channels of group i see input channels of group i only; C for depthwise.
+    activation : str, optional
+        Name of a function to apply, with its usual parameters: "relu", "leaky_relu", "tanh", ...
+    pool : int or pair, optional
+        Windows, side by side, of which only the largest entries are returned. With "relu",
+        "relu6", "leaky_relu", "elu", "selu", "sigmoid", "tanh" or no activation neither the
+        outputs before the pooling nor their gradient are ever in memory.
 
     Returns
     -------
     Tensor
-        (N, OH, OW, F), OH = (H + 2 padding - dilation (KH - 1) - 1) // stride + 1.
+        (N, OH, OW, F), OH = (H + 2 padding - dilation (KH - 1) - 1) // stride + 1, and OH // pool
+        with pooling: what does not fill a window is dropped.
 
     Raises
     ------
@@ -125,7 +178,7 @@ def conv2d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any 
         When the kernel is larger than the padded image, groups do not divide the channels, or
         the weight has other channels than x.
     ParameterError
-        For a stride, dilation or number of groups below 1.
+        For a stride, dilation, pool or number of groups below 1, or an unknown activation.
 
     References
     ----------
@@ -139,11 +192,12 @@ def conv2d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any 
     >>> F.conv2d(me.ones((1, 4, 4, 3)), me.ones((8, 3, 3, 3)), padding="same").shape
     (1, 4, 4, 8)
     """
-    return _conv(2, x, weight, bias, stride, padding, dilation, groups)
+    return _conv(2, x, weight, bias, stride, padding, dilation, groups, activation, pool)
 
 
 def conv3d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
-           dilation: Any = 1, groups: int = 1) -> Tensor:
+           dilation: Any = 1, groups: int = 1, *, activation: str | None = None,
+           pool: Any = None) -> Tensor:
     """Convolution of volumes; ``conv2d`` with three spatial axes.
 
     Parameters
@@ -160,6 +214,10 @@ def conv3d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any 
         See ``conv2d``.
     groups : int
         See ``conv2d``.
+    activation : str, optional
+        See ``conv2d``.
+    pool : int or triple, optional
+        See ``conv2d``.
 
     Returns
     -------
@@ -171,7 +229,7 @@ def conv3d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any 
     ShapeError, ParameterError
         As ``conv2d``.
     """
-    return _conv(3, x, weight, bias, stride, padding, dilation, groups)
+    return _conv(3, x, weight, bias, stride, padding, dilation, groups, activation, pool)
 
 
 def _transpose(axes: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any,

@@ -8,10 +8,10 @@ from typing import Any
 
 from ..errors import ParameterError, ShapeError, say
 from ..tensor import Parameter, Tensor
+from .conv import Conv2d
 from .module import Module, as_input
 
 __all__ = ["Identity", "ModuleDict", "ModuleList", "ParameterList", "Residual", "Sequential"]
-
 
 class Container(Module):
     """What the containers share: the members are the attributes of one kind, in order."""
@@ -121,6 +121,9 @@ class ParameterList(Numbered):
 class Sequential(Numbered):
     """Modules one behind the other: each gets what the one before returned.
 
+    A convolution, the activation behind it and max pooling are computed in one go where that
+    changes no bit (see ``functional.conv2d``).
+
     Parameters
     ----------
     *modules : Module
@@ -145,8 +148,18 @@ class Sequential(Numbered):
 
     def forward(self, x: Any) -> Any:
         """Send x through all members."""
+        layers = [v for v in self.__dict__.values() if isinstance(v, Module)]
+        done = 0
         try:
-            for layer in [v for v in self.__dict__.values() if isinstance(v, Module)]:
+            for i, layer in enumerate(layers):
+                if done:  # together with one before
+                    done -= 1
+                    continue
+                if isinstance(layer, Conv2d):  # of any number of axes
+                    y, done = layer.with_next(x, layers[i + 1:])
+                    if done:
+                        x = y
+                        continue
                 x = layer(x)
         except ShapeError as error:
             if len(error.trail) == 1 and isinstance(x, Tensor) and x.base is not None:

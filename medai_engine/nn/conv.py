@@ -9,15 +9,41 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import functional as F
-from ..errors import ShapeError, say
-from ..functional.conv import each_axis, pads
+from ..errors import MedaiError, ShapeError, say
+from ..functional.conv import activation_named, conv_with, each_axis, pads
 from ..generator import Generator
+from ..mode import MODE
+from ..ops.conv_fused import LARGEST_POOL, fusible
 from ..tensor import Parameter, Tensor
-from . import init
+from . import activations, init, pool
 from .linear import positive
 from .module import Module, as_input
 
 __all__ = ["Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"]
+
+
+# activations that can join a convolution, with the op and the attributes that are its parameters
+ACTIVATIONS: dict[type, tuple[str, ...]] = {
+    activations.ReLU: ("relu",), activations.ReLU6: ("relu6",), activations.SELU: ("selu",),
+    activations.Sigmoid: ("sigmoid",), activations.Tanh: ("tanh",),
+    activations.LeakyReLU: ("leaky_relu", "negative_slope"), activations.ELU: ("elu", "alpha")}
+POOLS = (pool.MaxPool1d, pool.MaxPool2d, pool.MaxPool3d)
+
+
+def plain(layer: Module) -> bool:
+    """Tell whether nothing watches the calls of a layer."""
+    return "forward" not in vars(layer)
+
+
+def side_by_side(layer: Module, axes: int) -> tuple[int, ...] | None:
+    """Return the windows of a max pooling layer where they neither overlap nor pad."""
+    if type(layer) is not POOLS[axes - 1] or not plain(layer) or layer.return_indices or (
+            layer.ceil_mode):
+        return None
+    sizes, *others = [tuple(v) if isinstance(v, (tuple, list)) else (v,) * axes for v in (
+        layer.kernel_size, layer.stride, layer.padding, layer.dilation)]
+    usual = others == [sizes, (0,) * axes, (1,) * axes] and all(type(n) is int for n in sizes)
+    return sizes if usual and min(sizes) > 0 and math.prod(sizes) <= LARGEST_POOL else None
 
 
 class _Conv(Module):
@@ -88,7 +114,8 @@ class _Conv(Module):
         """Return the sizes, and what differs from the defaults."""
         parts = [f"{self.in_channels}, {self.out_channels}", f"kernel_size={self.kernel_size}",
                  f"stride={self.stride}"]
-        for name, usual in (("padding", 0), ("output_padding", 0), ("dilation", 1)):
+        for name, usual in (("padding", 0), ("output_padding", 0), ("dilation", 1),
+                            ("activation", None), ("pool", None)):
             value = getattr(self, name, usual)
             if value not in (usual, (usual,) * self.axes):
                 parts.append(f"{name}={value!r}")
@@ -115,6 +142,10 @@ class Conv2d(_Conv):
         Groups of channels that do not see each other.
     bias : bool
         Whether to learn an offset.
+    activation : str, optional
+        Name of a function to apply, as "relu"; see ``functional.conv2d``.
+    pool : int or pair, optional
+        Windows, side by side, of which only the largest entries are returned.
     dtype : dtype
         float32 or float64.
     rng : Generator, optional
@@ -130,33 +161,67 @@ class Conv2d(_Conv):
     """
 
     axes = 2
-    _function: ClassVar[Callable[..., Tensor]] = staticmethod(F.conv2d)
 
     def __init__(self, in_channels: int | None, out_channels: int, kernel_size: Any,
                  stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1,
-                 bias: bool = True, *, dtype: Any = np.float32, rng: Generator | None = None):
+                 bias: bool = True, *, activation: str | None = None, pool: Any = None,
+                 dtype: Any = np.float32, rng: Generator | None = None):
+        activation_named(type(self).__name__, activation)
+        self.activation = activation
+        self.pool = None if pool is None else each_axis(type(self).__name__, "pool", pool,
+                                                        self.axes, 1)
         self._set(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias,
                   dtype, rng)
 
     def forward(self, x: Any) -> Tensor:
-        """Return the convolution of x."""
+        """Return the convolution of x, activated and pooled."""
+        name, parameters = activation_named("", self.activation)
+        return self._computed(x, name, parameters, self.pool)
+
+    def _computed(self, x: Any, *then: Any) -> Tensor:
         x = self._input(x)
-        return type(self)._function(x, self.weight, self.bias, self.stride, self.padding,
-                                    self.dilation, self.groups)
+        return conv_with(self.axes, x, self.weight, self.bias, self.stride, self.padding,
+                         self.dilation, self.groups, *then)
+
+    def with_next(self, x: Any, layers: list[Module]) -> tuple[Tensor | None, int]:
+        """Compute this layer together with those behind it, as far as that changes no bit.
+
+        Returns
+        -------
+        Tensor or None, and int
+            The output, and how many layers it includes; None and 0 where each is to be called.
+        """
+        count, name = 0, ""
+        parameters: tuple[float, ...] = ()
+        if self.activation or self.pool or MODE.get().backend != "fast" or not plain(self) or (
+                type(self).forward is not Conv2d.forward):
+            return None, 0
+        if layers and type(layers[0]) in ACTIVATIONS and plain(layers[0]):
+            name, *options = ACTIVATIONS[type(layers[0])]
+            parameters = tuple([float(getattr(layers[0], option)) for option in options])
+            if not fusible(name, parameters):
+                return None, 0
+            count = 1
+        windows = None if len(layers) == count else side_by_side(layers[count], self.axes)
+        count += windows is not None
+        if not count:
+            return None, 0
+        try:
+            return self._computed(x, name, parameters, windows), count
+        except MedaiError:
+            return None, 0  # one layer after the other finds whose error it is
 
 
 class Conv1d(Conv2d):
     """Convolution of signals (N, L, C); see ``functional.conv1d`` and ``Conv2d``."""
 
     axes = 1
-    _function = staticmethod(F.conv1d)
 
 
 class Conv3d(Conv2d):
     """Convolution of volumes (N, D, H, W, C); see ``functional.conv3d`` and ``Conv2d``."""
 
     axes = 3
-    _function = staticmethod(F.conv3d)
 
 
 class ConvTranspose2d(_Conv):

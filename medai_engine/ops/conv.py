@@ -119,10 +119,14 @@ def _conv_work(arrays: Any, outs: Any, params: Any) -> tuple[int, int]:
     return flops, math.prod(out)
 
 
+def no_bias(weight: Tensor) -> Tensor:
+    """Return zeros, one per output channel."""
+    return Tensor(np.zeros(weight.data.shape[0], weight.data.dtype))
+
+
 def without_bias(x: Tensor, weight: Tensor, **geometry: Any) -> Tensor:
     """Return the convolution of x with weight."""
-    zero = Tensor(np.zeros(weight.data.shape[0], weight.data.dtype))
-    return apply(CONV, x, weight, zero, **geometry)
+    return apply(CONV, x, weight, no_bias(weight), **geometry)
 
 
 def bias_gradient(g: Tensor) -> Tensor:
