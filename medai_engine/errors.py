@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 __all__ = [
+    "CaptureError",
     "DTypeError",
     "DataError",
     "GraphError",
@@ -64,6 +65,10 @@ class ParameterError(MedaiError, ValueError, TypeError):
 
 class GraphError(MedaiError, RuntimeError):
     """A gradient or a write was asked for that the graph cannot give."""
+
+
+class CaptureError(GraphError):
+    """A function cannot be recorded by ``me.jit``; the message names the line and the way out."""
 
 
 class DataError(MedaiError, ValueError):

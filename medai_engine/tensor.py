@@ -12,7 +12,7 @@ from weakref import ref
 
 import numpy as np
 
-from .errors import DTypeError, GraphError, ShapeError, say
+from .errors import CaptureError, DTypeError, GraphError, ShapeError, say
 from .mode import MODE
 
 __all__ = ["CLOCK", "EPOCH", "Buffer", "Constant", "Leaf", "Parameter", "Tensor", "as_leaf",
@@ -304,7 +304,7 @@ def visible(where: str) -> None:
     """Raise where Python would look at a value while ``me.jit`` records (engine-rules 10)."""
     recorder = MODE.get().recorder
     if recorder is not None:
-        raise GraphError(say(
+        raise CaptureError(say(
             f"me.jit: {where} at {recorder.user_line()}", "a function of tensors all through",
             "a value read by Python, which a plan would not read again",
             "Return the tensor and read it outside; for a choice write me.where(condition, a, b); "

@@ -65,7 +65,7 @@ def _known(where: str, x: Tensor, mean: Any, var: Any, weight: Tensor, bias: Ten
 
 
 def _track(running_mean: Tensor | None, running_var: Tensor | None, mean: Tensor, var: Tensor,
-           n: int, momentum: float) -> None:
+           n: int, momentum: Any) -> None:
     """Move the running statistics towards the mean of (outer, C), the variance unbiased."""
     if running_mean is None or running_var is None:
         return
@@ -219,7 +219,7 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None,
 
 def instance_norm(x: Any, running_mean: Tensor | None = None, running_var: Tensor | None = None,
                   weight: Any = None, bias: Any = None, use_input_stats: bool = True,
-                  momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
+                  momentum: Any = 0.1, eps: float = 1e-5) -> Tensor:
     """Normalise channels of every sample, ``y = (x - mean) / sqrt(var + eps) weight + bias``.
 
     Mean and biased variance are those of a channel over all positions of one sample, or the

@@ -138,8 +138,8 @@ class Plan:
             return
         outputs = [arrays[value] for value in line.outputs]
         if op.check is not None:
-            if all(value.root.kind != "temporary" for value in line.inputs
-                   if value.dtype.kind != "f"):
+            looked_at = [v for v in line.inputs if v.dtype.kind != "f"] or line.inputs
+            if all(value.root.kind != "temporary" for value in looked_at):
                 self.checks.append((op, inputs, line.params))
             else:
                 self.calls.append((run_check, [op, inputs, line.params]))

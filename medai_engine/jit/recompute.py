@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..autograd import Leaf, Node, Slot, locate, reverse
-from ..errors import GraphError, say
+from ..errors import CaptureError, say
 from ..mode import MODE, switched
 from ..op import OPS
 from ..tensor import Tensor
@@ -29,7 +29,7 @@ class Gate(Node):
              connected: bool) -> Sequence[Tensor | None]:
         """Hand the gradient on to the outer graph, when the recording is over."""
         if MODE.get().recorder is not None:
-            raise GraphError(say(
+            raise CaptureError(say(
                 "backward inside me.jit", "a graph that begins inside, or at leaves",
                 "an argument that was computed outside with gradients", "Pass x.detach(), or "
                 "return the loss and call backward outside"))

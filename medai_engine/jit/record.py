@@ -18,7 +18,7 @@ from weakref import ref
 
 import numpy as np
 
-from ..errors import GraphError, MedaiError, say
+from ..errors import CaptureError, MedaiError, say
 from ..mode import MODE
 from ..op import OPS, Op
 from ..tensor import Constant, Tensor
@@ -253,7 +253,7 @@ class Recorder:
             owner = owner.base
             inside = self.find(owner)
             if inside is not None and inside.root.kind in ("argument", "temporary"):
-                raise GraphError(say(
+                raise CaptureError(say(
                     "me.jit", "tensors and their ops only", "an array taken out of a tensor at "
                     f"{user_line()}", "Inside a captured function compute with ops on the tensor, "
                     "not on its .data"))
@@ -343,7 +343,7 @@ class Recorder:
         numbers = op.writes(len(tensors), **params)  # type: ignore[misc]
         for i in numbers:
             if inputs[i].root.kind == "argument":
-                raise GraphError(say("me.jit", "arguments that stay as they are",
+                raise CaptureError(say("me.jit", "arguments that stay as they are",
                                      f"one written in place at {user_line()}", "Return the new "
                                      "values, or let the function reach the tensor from outside"))
         self.line(op, params, inputs, (), [inputs[i] for i in numbers])

@@ -83,12 +83,13 @@ class Tracked(Channels):
     def _arrays(self) -> list[tuple[Tensor | None, float]]:
         return [*super()._arrays(), (self.running_mean, 0.0), (self.running_var, 1.0)]
 
-    def _step(self) -> float:
+    def _step(self) -> Any:
         """Return the weight of this batch in the running statistics."""
         if self.momentum is not None:
             return self.momentum
-        seen = self.num_batches_tracked  # the plain mean over all batches
-        return 0.0 if seen is None else 1.0 / (int(seen.data) + 1)
+        # the plain mean over all batches
+        seen, mean = self.num_batches_tracked, self.running_mean
+        return 0.0 if seen is None or mean is None else 1.0 / (seen.astype(mean.dtype) + 1.0)
 
     def _count(self) -> None:
         """Note that a batch went into the running statistics, if it did."""

@@ -51,6 +51,10 @@ class Callback:
     def on_close(self, run: Run) -> None:
         """When the loop is left in any way, by an exception too: close files and bars here."""
 
+    def hears(self, hook: str) -> bool:
+        """Tell whether this callback fills a hook."""
+        return hook in vars(self) or getattr(type(self), hook) is not getattr(Callback, hook)
+
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs: numbers, strings, arrays, nested."""
         return {}

@@ -110,20 +110,18 @@ class Loss:
             return y
         if self.labels:
             if y.ndim == output.ndim and y.shape[-1] == 1 and y.dtype.kind in "iub":
-                y = Tensor(y.data[..., 0])  # a column of class numbers
-            if y.dtype.kind == "b":
-                y = Tensor(y.data.astype(np.int64))
-            return y
+                y = y[..., 0]  # a column of class numbers
+            return y.astype(np.int64) if y.dtype.kind == "b" else y
         if output.ndim == y.ndim + 1 and output.shape[-1] == 1:
-            y = Tensor(y.data[..., None])
+            y = y[..., None]
         elif y.ndim == output.ndim + 1 and y.shape[-1] == 1:
-            y = Tensor(y.data[..., 0])
+            y = y[..., 0]
         if y.shape != output.shape:
             raise ShapeError(say(self.kind.function, "targets of the outputs' shape", y.shape,
                                  f"Give the model {y.shape[-1] if y.ndim > 1 else 1} outputs, "
                                  "or reshape the targets",
                                  {"outputs": output.shape, "targets": y.shape}))
-        return y if y.dtype == output.dtype else Tensor(y.data.astype(output.dtype))
+        return y if y.dtype == output.dtype else y.astype(output.dtype)
 
     def check_range(self, output: Tensor, y: np.ndarray) -> None:
         """Refuse class numbers that the model has no output for, with their row."""
@@ -140,10 +138,10 @@ class Loss:
                 f"Number the classes from 0, or give the model {int(y.max()) + 1} outputs"
                 if y[place] >= count else "Number the classes from 0"))
 
-    def __call__(self, output: Tensor, y: Tensor, weight: np.ndarray | None = None) -> Any:
-        """Return the mean loss of a batch; with weights the weighted mean sum(w l) / sum(w)."""
+    def __call__(self, output: Tensor, y: Tensor, shares: Tensor | None = None) -> Any:
+        """Return the mean loss of a batch, or ``sum(share l)`` with shares w / sum(w)."""
         y = self.targets(output, y)
-        if weight is None:
+        if shares is None:
             loss = self.call(output, y)
             if not isinstance(loss, Tensor) or loss.size != 1:
                 got = f"shape {loss.shape}" if isinstance(loss, Tensor) else type(loss).__name__
@@ -151,9 +149,7 @@ class Loss:
                                      "Reduce it with .mean()"))
             return loss
         losses = self.per_sample(output, y)
-        total = float(weight.sum())
-        share = (weight / total if total > 0 else weight).astype(losses.dtype)
-        return (losses * Tensor(share)).sum()
+        return (losses * shares.astype(losses.dtype)).sum()
 
     def per_sample(self, output: Tensor, y: Tensor) -> Any:
         """Return the losses of the samples, shape (N,)."""

@@ -17,6 +17,7 @@ from .callbacks import Callback
 from .compiled import Compiled, as_output, compiled_of
 from .history import History
 from .inputs import Samples, as_array, check_finite, floating, samples_of, split_samples
+from .plans import Planned
 from .progress import Progress
 from .run import Run, batches_of, evaluate_batches, in_mode
 
@@ -184,7 +185,7 @@ def try_out(module: Module, compiled: Compiled, loader: DataLoader, finite: bool
             output = as_output(module(batch.x))
             if len(arrays) > 1:
                 compiled.loss.check_range(output, arrays[1])  # all of them, by sample
-            compiled.loss(output, batch.y, batch.weight)
+            compiled.loss(output, batch.y, batch.shares)
             if compiled.metrics and len(arrays) > 1:  # can these labels be scored at all?
                 some = np.resize(output.data, (len(arrays[1]), *output.shape[1:]))
                 compiled.scores(some, arrays[1], None)
@@ -236,11 +237,12 @@ def predict(self: Module, x: Any, batch_size: int = 256) -> np.ndarray:
         batches = (Tensor(array[i:i + batch_size]) for i in range(0, max(len(array), 1),
                                                                    batch_size))
     outputs = []
+    forward = Planned(lambda batch: as_output(self(batch)), self, "predict")
     with no_grad(), in_mode(self, False):
         for batch in batches:
             if batch.dtype.kind == "f" and batch.dtype != dtype:
                 batch = Tensor(batch.data.astype(dtype))
-            output = as_output(self(batch))
+            output = forward(batch)
             if output.shape[:1] != batch.shape[:1]:
                 raise ShapeError(say("predict", f"outputs for {batch.shape[0]} samples",
                                      output.shape, "Pass samples along axis 0, a single one as "

@@ -16,16 +16,17 @@ import numpy as np
 
 from ..data.loader import DataLoader
 from ..errors import DataError, ParameterError, say
-from ..generator import DEFAULT, Generator
 from ..io.files import read_state
 from ..mode import no_grad
 from ..nn import Module
 from ..optim import LBFGS
+from ..optim.optimizer import Optimizer
 from ..tensor import Tensor
 from .callbacks import Callback
-from .compiled import Compiled
+from .compiled import Compiled, as_output
 from .history import History
 from .inputs import floating, weights_of
+from .plans import Planned, generators
 
 __all__ = ["FORMAT", "Batch", "Run", "Tally", "evaluate_batches", "in_mode"]
 
@@ -44,6 +45,14 @@ class Batch(NamedTuple):
         """Its part in a mean over samples."""
         return float(self.weight.sum()) if self.weight is not None else float(self.x.shape[0])
 
+    @property
+    def shares(self) -> Tensor | None:
+        """The parts of its samples in the weighted mean, in float64; None for equal ones."""
+        if self.weight is None:
+            return None
+        total = float(self.weight.sum())
+        return Tensor(self.weight / total if total > 0 else self.weight)
+
 
 class Tally:
     """Loss and outputs of an epoch, until its metrics are computed on all of them at once."""
@@ -54,13 +63,13 @@ class Tally:
         self.weight = 0.0
         self.kept: list[list[np.ndarray]] = []  # per batch: outputs, targets and any weights
 
-    def add(self, loss: float, output: Tensor, y: Tensor, weight: np.ndarray | None) -> None:
-        """Count a batch."""
-        share = float(weight.sum()) if weight is not None else float(output.shape[0])
-        self.total += loss * share
-        self.weight += share
-        if self.compiled.metrics:
-            self.kept.append([output.data, y.data, *([] if weight is None else [weight])])
+    def add(self, loss: float, output: Tensor | None, batch: Batch) -> None:
+        """Count a batch; the output matters where there are metrics."""
+        self.total += loss * batch.share
+        self.weight += batch.share
+        if output is not None:
+            self.kept.append([output.data, batch.y.data,
+                              *([] if batch.weight is None else [batch.weight])])
 
     def values(self) -> dict[str, float]:
         """Return the mean loss and the metrics."""
@@ -123,6 +132,12 @@ class Run:
         self.tally = Tally(compiled)
         self.seconds = 0.0  # of the current epoch before a resume
         self.resumed = False
+        self.differentiated = Planned(self.differentiate, model, "fit")
+        self.moved = Planned(self.move, model, "fit")
+        # nothing looks at the gradients before the step: then both are one plan
+        self.whole = (type(self.optimizer).step is Optimizer.step
+                      and not any(callback.hears("on_gradients") for callback in self.callbacks))
+        self.evaluated = Planned(forward(model, compiled), model, "fit's validation")
 
     @property
     def names(self) -> list[str]:
@@ -170,7 +185,7 @@ class Run:
             self.call("on_batch_end")
         self.logs = self.tally.values()
         if self.validation is not None:
-            found = evaluate_batches(self.model, self.compiled, self.validation)
+            found = evaluate_batches(self.model, self.compiled, self.validation, self.evaluated)
             self.logs |= {f"val_{name}": value for name, value in found.items()}
         self.history.rows.append({"epoch": self.epoch + 1, **self.logs, "lr": self.optimizer.lr,
                                   "seconds": round(time.perf_counter() - started, 6)})
@@ -195,6 +210,12 @@ class Run:
 
     def step(self, group: list[Batch]) -> None:
         """Move the weights once, by the mean gradient over a group of batches."""
+        if self.whole and len(group) == 1:
+            batch = group[0]
+            loss, output = self.moved(batch.x, batch.y, batch.shares)
+            self.loss = loss.item()
+            self.tally.add(self.loss, output, batch)
+            return
         if not isinstance(self.optimizer, LBFGS):
             self.gradients(group)
             self.call("on_gradients")
@@ -215,16 +236,34 @@ class Run:
         self.optimizer.zero_grad()
         losses = []
         for batch in group:
-            output = self.model(batch.x)
-            loss = self.compiled.loss(output, batch.y, batch.weight)
-            self.tally.add(loss.item(), output, batch.y, batch.weight)
-            if len(group) > 1:  # a single batch goes the way of a hand-written loop
-                loss = loss * (batch.share / total if total else 0.0)
-            loss.backward()
-            losses.append(loss.detach())
+            # a single batch goes the way of a hand-written loop
+            part = (None if len(group) == 1 else
+                    Tensor(np.array(batch.share / total if total else 0.0)))
+            loss, scaled, output = self.differentiated(batch.x, batch.y, batch.shares, part)
+            self.tally.add(loss.item(), output, batch)
+            losses.append(scaled)
         mean = losses[0] if len(group) == 1 else Tensor(np.sum([t.data for t in losses], axis=0))
         self.loss = mean.item()
         return mean
+
+    # what runs as plans
+
+    def differentiate(self, x: Tensor, y: Tensor, shares: Tensor | None,
+                      part: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Add a batch's gradients to those that are there; return loss, its part, the output."""
+        output = self.model(x)
+        loss = self.compiled.loss(output, y, shares)
+        scaled = loss if part is None else loss * part.astype(loss.dtype)
+        scaled.backward()
+        return (loss.detach(), scaled.detach(),
+                as_output(output).detach() if self.compiled.metrics else None)
+
+    def move(self, x: Tensor, y: Tensor, shares: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Make a step on one batch; return loss and output."""
+        self.optimizer.zero_grad()
+        loss, _, output = self.differentiate(x, y, shares)
+        self.optimizer.step()
+        return loss, output
 
     def call(self, hook: str) -> None:
         """Call a hook of every callback."""
@@ -306,15 +345,6 @@ class Run:
         self.load_state_dict(read_state(path), str(path))
 
 
-def generators(model: Module) -> dict[str, Generator]:
-    """Return the default generator and those that modules hold, by name."""
-    found = {"default": DEFAULT}
-    for i, module in enumerate(model.modules()):
-        found |= {f"{i}.{name}": value for name, value in vars(module).items()
-                  if isinstance(value, Generator)}
-    return found
-
-
 @contextmanager
 def in_mode(model: Module, training: bool) -> Iterator[None]:
     """Put a module and its children into training or evaluation mode for a while."""
@@ -341,12 +371,24 @@ def batches_of(model: Module, loader: DataLoader, class_weight: Any = None) -> I
         yield Batch(x, y, weights_of("fit", y.data, given, class_weight))
 
 
-def evaluate_batches(model: Module, compiled: Compiled, loader: DataLoader) -> dict[str, float]:
+def forward(model: Module, compiled: Compiled) -> Any:
+    """Return the function of a batch that gives its loss and, for metrics, the output."""
+
+    def evaluated(x: Tensor, y: Tensor, shares: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        output = model(x)
+        return compiled.loss(output, y, shares), as_output(output) if compiled.metrics else None
+
+    return evaluated
+
+
+def evaluate_batches(model: Module, compiled: Compiled, loader: DataLoader,
+                     evaluated: Any = None) -> dict[str, float]:
     """Return loss and metrics over a loader, without gradients, in evaluation mode."""
     tally = Tally(compiled)
+    evaluated = evaluated or Planned(forward(model, compiled), model, "evaluate")
     loader.load_state_dict({"epoch": 0, "position": 0})
     with no_grad(), in_mode(model, False):
-        for x, y, weight in batches_of(model, loader):
-            output = model(x)
-            tally.add(compiled.loss(output, y, weight).item(), output, y, weight)
+        for batch in batches_of(model, loader):
+            loss, output = evaluated(batch.x, batch.y, batch.shares)
+            tally.add(loss.item(), output, batch)
     return tally.values()
