@@ -35,6 +35,17 @@ CASES = {
     "depthwise volume": (2, (5, 6, 9), 33, 33, (3, 3, 5), (2, 1, 2), 1, (1, 1, 2), 1, 33),
     "depthwise signal": (1, (1, 1, 3000), 48, 48, (1, 1, 8), (1, 1, 3), (0, 0, 5), (0, 0, 4), 1,
                          48),
+    "to one channel": (2, (1, 11, 40), 37, 1, (1, 5, 5), 1, (0, 2, 2), (0, 2, 2), 1, 1),
+    "to two channels": (1, (1, 9, 23), 64, 2, (1, 3, 4), (1, 1, 2), (0, 1, 3), (0, 0, 1), 1, 1),
+    "to three channels, dilated": (2, (1, 9, 21), 16, 3, (1, 3, 3), 1, (0, 2, 2), (0, 2, 2),
+                                   (1, 2, 2), 1),
+    "volume to four channels": (1, (4, 5, 11), 33, 4, (3, 1, 2), (1, 2, 1), (1, 0, 0), (1, 0, 1), 1,
+                                1),
+    "to seven channels": (2, (1, 6, 13), 48, 7, (1, 1, 1), 1, 0, 0, 1, 1),
+    "from three channels, stride 2": (2, (1, 15, 34), 3, 32, (1, 5, 5), 2, (0, 2, 2), (0, 1, 2), 1,
+                                      1),
+    "from one channel, stride 3": (1, (1, 1, 700), 1, 32, (1, 1, 16), (1, 1, 3), (0, 0, 7),
+                                   (0, 0, 8), 1, 1),
     "dilated": (1, (1, 15, 16), 9, 8, (1, 3, 3), 2, (0, 2, 3), (0, 3, 2), (1, 2, 3), 1),
     "stride beyond the kernel": (1, (1, 11, 13), 4, 5, (1, 2, 2), 3, 0, 0, 1, 1),
     "signal": (2, (1, 1, 1000), 5, 20, (1, 1, 16), 3, (0, 0, 7), (0, 0, 8), 1, 1),
@@ -192,16 +203,40 @@ def test_biased_sums_stay_accurate():
     check(calls(fast, x, weight, bias, g, geometry), y, bounds, "biased")
 
 
-def test_padding_is_not_multiplied():
-    """Infinite weights at kernel positions outside x leave the borders finite."""
-    x = np.ones((1, 1, 1, 4, 2), np.float32)
-    weight = np.ones((3, 1, 1, 3, 2), np.float32)
+@pytest.mark.parametrize(("C", "F", "groups"), [(2, 3, 1), (40, 40, 40), (3, 3, 3), (32, 2, 1)])
+def test_padding_is_not_multiplied(C, F, groups):
+    """Infinite weights at kernel positions outside x, or of dx outside g, leave borders finite."""
+    x = np.ones((1, 1, 1, 4, C), np.float32)
+    weight = np.ones((F, 1, 1, 3, C // groups), np.float32)
     weight[:, :, :, 0] = np.inf
+    geometry = (1, 1, 1), (0, 0, 1), (1, 1, 1), groups
     for text in (reference, loops, fast):
-        out = np.full((1, 1, 1, 4, 3), np.nan, np.float32)
-        text.conv(x, weight, None, out, (1, 1, 1), (0, 0, 1), (1, 1, 1), 1)
-        assert (out[0, 0, 0, 0] == 4).all()
+        out, of_x = np.full((1, 1, 1, 4, F), np.nan, np.float32), np.full_like(x, np.nan)
+        text.conv(x, weight, None, out, *geometry)
+        assert (out[0, 0, 0, 0] == 2 * C // groups).all()
         assert (out[0, 0, 0, 1:] == np.inf).all()
+        text.conv_grad_input(np.ones_like(out), weight, of_x, *geometry)
+        assert (of_x[0, 0, 0, :3] == np.inf).all()
+        assert (of_x[0, 0, 0, 3] == 2 * F // groups).all()
+
+
+@pytest.mark.parametrize(("C", "F", "groups"), [(3, 32, 1), (32, 32, 1), (24, 24, 24), (32, 2, 1)])
+def test_nan_and_infinity_stay_where_they_belong(C, F, groups):
+    """An entry that is not finite reaches the outputs that read it, and no others."""
+    for value in (np.nan, np.inf):
+        x, weight, _, g, geometry = problem(
+            (2, (1, 8, 30), C, F, (1, 3, 3), 1, (0, 1, 1), (0, 1, 1), 1, groups), np.float32)
+        x, g = x.copy(), g.copy()
+        x[0, 0, 3, 12] = g[0, 0, 3, 12] = value
+        for text in (reference, fast):
+            y, of_x = np.empty_like(g), np.empty_like(x)
+            text.conv(x, weight, None, y, *geometry)
+            text.conv_grad_input(g, weight, of_x, *geometry)
+            for a in (y, of_x):
+                finite = np.isfinite(a)
+                assert not finite[0, 0, 2:5, 11:14].any()
+                finite[0, 0, 2:5, 11:14] = True
+                assert finite.all()
 
 
 def test_writes_nothing_beyond_out():

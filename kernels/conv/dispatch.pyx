@@ -6,6 +6,7 @@ from medai_engine.kernels.gemm.fast import linear, matmul
 
 from . import direct, grad_weight
 from .depthwise import depthwise, depthwise_grad_weight
+from .narrow import is_narrow, narrow
 
 cnp.import_array()
 
@@ -49,6 +50,8 @@ def conv(cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray out, tuple stride,
     """Write the convolution of x with the weight, plus the bias if there is one."""
     if is_depthwise(x, out, groups):
         depthwise(x, weight, bias, out, stride, padding, dilation, False)
+    elif groups == 1 and is_narrow(x, out):
+        narrow(x, weight, bias, out, stride, padding, dilation, False)
     elif is_pointwise(x, weight, out, stride, groups):
         linear(rows(x), matrix(weight), bias, rows(out))
     else:
@@ -60,6 +63,8 @@ def conv_grad_input(cnp.ndarray g, cnp.ndarray weight, cnp.ndarray out, tuple st
     """Write the gradient of x."""
     if is_depthwise(g, out, groups):
         depthwise(g, weight, None, out, stride, padding, dilation, True)
+    elif groups == 1 and is_narrow(g, out):
+        narrow(g, weight, None, out, stride, padding, dilation, True)
     elif is_pointwise(g, weight, out, stride, groups):
         matmul(rows(g), matrix(weight), rows(out), False, False)
     else:
