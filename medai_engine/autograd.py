@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Node", "Slot", "backward", "drop", "gradients", "reverse"]
 
+NOTHING = b"\0" * 8  # the one element of any dtype that ``zeros`` shows
+
 
 class Node:
     """One recorded call of an op.
@@ -66,7 +68,7 @@ class Node:
         saved = self.unpack()
         if self.specs is not None:
             # zeros without memory: a rule can tell by the strides that an output was not used
-            cotangents = [Constant(np.broadcast_to(np.zeros((), dtype), shape)) if g is None else g
+            cotangents = [Constant(zeros(shape, dtype)) if g is None else g
                           for g, (shape, dtype) in zip(cotangents, self.specs, strict=True)]
         if op.joint:
             found = self.call(op.rules[None], cotangents, saved, needs, connected)
@@ -122,6 +124,11 @@ class Node:
         if self.saved is not None and type(self.saved) is not tuple:
             self.saved.free()
         self.saved = None
+
+
+def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Return a read-only array that is one zero, seen everywhere (np.broadcast_to: 5 us)."""
+    return np.ndarray(shape, dtype, NOTHING, 0, (0,) * len(shape))
 
 
 class Slot:

@@ -252,6 +252,14 @@ def test_ranges_and_constants():
             same(got, expected)
 
 
+def test_dtypes_are_numpys_own_instances():
+    """Fast paths compare dtypes by identity; arrays of another instance would miss them."""
+    for dtype in (np.float32, np.float64, np.int64, np.bool_):
+        x = np.ones(2, dtype)
+        for t in (me.asarray(x), me.tensor(x), me.asarray(x.astype(x.dtype.newbyteorder(">")))):
+            assert t.data.dtype is np.dtype(dtype)
+
+
 def test_tensor_copies_and_asarray_shares():
     x = np.zeros(3)
     shared, copied, forced = me.asarray(x), me.tensor(x), me.asarray(x, copy=True)

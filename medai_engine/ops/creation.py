@@ -46,7 +46,7 @@ def _array(where: str, data: Any, dtype: Any, copy: bool | None) -> np.ndarray:
             raise DTypeError(say(where, "float32 or float64", str(array.dtype),
                                  "Pass dtype=me.float32 to convert"))
         else:
-            wanted = array.dtype.newbyteorder("=")
+            wanted = np.dtype(array.dtype.type)  # NumPy's own instance: fast paths compare by `is`
     if copy is False and wanted != array.dtype:
         raise ParameterError(say(where, f"dtype {wanted} for copy=False", str(array.dtype),
                                  "Leave copy away to convert"))
