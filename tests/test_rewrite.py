@@ -13,7 +13,7 @@ from medai_engine import functional as F
 from medai_engine import nn, optim
 from medai_engine.jit import rewrite as rules
 from medai_engine.jit.chains import chains
-from medai_engine.jit.epilogues import epilogues
+from medai_engine.jit.epilogues import epilogues, pooling, results
 from medai_engine.tree import flatten
 
 rng = np.random.default_rng(0)
@@ -51,9 +51,9 @@ def test_writes_checks_and_host_calls_are_not_dead():
         F.cross_entropy(x, y)
         return x * 2.0
 
-    left = names(changed(rules.dead, f, X, labels))
+    before, left = names(recorded(f, X, labels)), names(changed(rules.dead, f, X, labels))
     assert "softmax_cross_entropy" in left  # it refuses wrong labels, used or not
-    assert "mean" not in left
+    assert left.count("mean") == before.count("mean") - 1
     program = recorded(f, X, labels)
     states = {v.root for line in program.lines for v in line.writes}
     rules.dead(program)
@@ -169,6 +169,23 @@ def test_activation_stays_where_the_product_is_read_too():
     assert "gelu" in names(changed(epilogues, lambda x: F.gelu(layer(x)), X))
     assert names(changed(epilogues, lambda x: F.leaky_relu(layer(x), -0.5), X)) == [
         "linear", "leaky_relu"]
+
+
+@pytest.mark.parametrize("act", [F.relu6, lambda t: F.leaky_relu(t, 0.2),
+                                 lambda t: F.leaky_relu(t, 0.0)])
+def test_derivatives_are_told_from_results(act):
+    sizes = np.array([-np.inf, -7.0, -1e-45, -0.0, 0.0, 1e-45, 0.5, 6.0, 7.0, np.inf, np.nan],
+                     np.float32)
+
+    def f(x):
+        return me.grad(lambda t: (act(t * 1.5) * 3.0).sum())(x)
+
+    program = changed(results, f, sizes)
+    line = next(line for line in program.lines if line.op.name.endswith("_grad"))
+    maker = next(m for m in program.lines if line.inputs[1] in m.outputs)
+    assert maker.op.name + "_grad" == line.op.name
+    program = recorded(lambda x: me.grad(lambda t: F.leaky_relu(t, -0.5).sum())(x), X)
+    assert results(program) == 0  # a negative slope turns the sign
 
 
 # ---- chains -----------------------------------------------------------------------------------
@@ -289,3 +306,87 @@ def test_a_training_step_keeps_its_bits():
     (plain, _), (other, program) = trained(False), trained(True)
     np.testing.assert_array_equal(plain, other)
     assert any(line.by for line in program.lines)
+
+
+# ---- convolution, activation, pooling ---------------------------------------------------------
+
+
+IMAGES = rng.normal(size=(2, 13, 12, 3)).astype(np.float32)
+
+
+def trainable(act, pool=lambda t: F.max_pool2d(t, 2)):
+    """Return a function whose results are the gradients of two convolutions with pooling."""
+    first, second = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 32, 3)
+
+    def loss(x):
+        h = pool(act(second(pool(act(first(x))))))
+        return (h * h).sum()
+
+    def gradients(x):
+        parameters = [*first.parameters(), *second.parameters()]
+        for p in parameters:
+            p.grad = None
+        loss(x).backward()
+        return [p.grad * 1.0 for p in parameters]
+
+    return loss, gradients
+
+
+@pytest.mark.parametrize("act", [
+    F.relu, F.tanh, F.relu6, lambda t: F.leaky_relu(t, 0.2), lambda t: t],
+    ids=["relu", "tanh", "relu6", "leaky_relu", "none"])
+def test_convolution_activation_and_pooling_are_one_line_there_and_back(act):
+    def both(program):
+        results(program)
+        epilogues(program)
+        pooling(program)
+
+    loss, gradients = trainable(act)
+    found = names(changed(both, gradients, IMAGES))
+    assert found.count("conv_pool") == 2 and found.count("conv_pool_grad_weight") == 2
+    assert found.count("conv_pool_grad_input") == 1 and found.count("conv_pool_grad_bias") == 2
+    assert not {"max_pool", "max_pool_grad", "conv", "relu", "sum_to"} & set(found)
+    assert names(changed(both, loss, IMAGES)).count("conv_pool") == 2
+
+
+def test_pooling_stays_apart_where_the_full_resolution_is_read_too():
+    def both(program):
+        results(program)
+        epilogues(program)
+        pooling(program)
+
+    first = nn.Conv2d(3, 16, 3)
+
+    def f(x):
+        h = F.relu(first(x))
+        return F.max_pool2d(h, 2), h.mean()
+
+    assert names(changed(both, f, IMAGES)) == ["conv_activation", "max_pool", "mean"]
+    for windows in (lambda t: F.max_pool2d(t, 3, stride=2),
+                    lambda t: F.max_pool2d(t, 2, padding=1)):
+        _, gradients = trainable(F.relu, windows)
+        found = names(changed(both, gradients, IMAGES))
+        assert "max_pool" in found and "conv_pool" not in found
+
+
+@given(st.data())
+def test_joined_convolutions_keep_their_bits(data):
+    """Whatever the channels, kernels, groups and windows: joined only where bits are equal."""
+    draw = data.draw
+    groups = draw(st.sampled_from([1, 1, 1, 2, 4]))
+    c, f = (groups * draw(st.sampled_from([1, 2, 4, 6, 17])) for _ in range(2))
+    kernel, stride = draw(st.sampled_from([(1, 1), (3, 3), (2, 3)])), draw(st.sampled_from([1, 2]))
+    layer = nn.Conv2d(c, f, kernel, stride=stride, padding=draw(st.integers(0, 1)), groups=groups)
+    act = draw(st.sampled_from([F.relu, F.sigmoid, lambda t: t]))
+    pool = draw(st.sampled_from([(2, 2), (3, 2)]))
+    images = np.random.default_rng(f).normal(size=(2, 13, 12, c)).astype(
+        draw(st.sampled_from([np.float32, np.float64])))
+    layer.astype(images.dtype)
+
+    def gradients(x):
+        pull = me.grad(lambda t, w, b: F.max_pool2d(act(F.conv2d(
+            t, w, b, stride=stride, padding=layer.padding, groups=groups)), pool).square().sum(),
+            argnums=(0, 1, 2))
+        return pull(x, layer.weight, layer.bias)
+
+    changed(rules.rewrite, gradients, images)
