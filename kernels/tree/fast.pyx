@@ -7,7 +7,7 @@ codes are gathered, sorted with their places in the node as one integer (ranks b
 below 96, byte-wise radix passes above; codes of one byte are added up in 256 bins instead), and
 walked once. The codes are sorted afresh in each node: carrying all D columns sorted costs D moves
 a level where only max_features are looked at.
-tree_apply, tree_predict: chunks of rows; 16 rows walk together.
+tree_apply, tree_predict: chunks of rows; 16 rows walk together, and who arrives makes room.
 tree_prune: weakest link by weakest link, each found in one pass.
 Bits: a tree depends on its weights and seed only; sums over trees run in their order.
 Sources: see reference.py; Knuth, vol. 3, 5.2.5 (radix).
@@ -54,9 +54,11 @@ cdef extern from "tree.h" nogil:
         const double *values
         double *out
         int32_t *leaves
+        int sound
     struct tree_kernels:
         void (*codes)(const CodesJob *, Py_ssize_t feature) noexcept nogil
         void (*grow)(const GrowJob *, Py_ssize_t tree) noexcept nogil
+        int (*sound)(const WalkJob *) noexcept nogil
         void (*walk)(const WalkJob *, Py_ssize_t first, Py_ssize_t last) noexcept nogil
     const tree_kernels *tree_kernels_table[][2]
 
@@ -127,6 +129,8 @@ cdef void walk(WalkJob *job, ndarray x, ndarray nodes, ndarray roots, Py_ssize_t
     job.node, job.nodes = <const int32_t *>PyArray_DATA(nodes), PyArray_DIM(nodes, 0)
     job.roots, job.trees = <const int64_t *>PyArray_DATA(roots), PyArray_DIM(roots, 0)
     job.depth = depth
+    # a look at all nodes pays where the rows will look at most of them
+    job.sound = job.N * job.trees > job.nodes and tree_kernels_table[isa.level][0].sound(job)
     chunks = (job.N + ROWS - 1) // ROWS
     if chunks == 1:
         walk_chunk(job, 0, 0)

@@ -42,12 +42,14 @@ struct tree_walk { /* rows to leaves */
     const double *values; /* (nodes, K), or NULL */
     double *out;          /* (N, K) sums over trees */
     int32_t *leaves;      /* (N, trees), where there are no values */
+    int sound;            /* all nodes were looked at */
 };
 #endif
 
 struct tree_kernels {
     void (*codes)(const struct tree_codes *, Py_ssize_t feature);
     void (*grow)(const struct tree_grow *, Py_ssize_t tree);
+    int (*sound)(const struct tree_walk *);
     void (*walk)(const struct tree_walk *, Py_ssize_t first, Py_ssize_t last);
 };
 #define MEDAI_TABLE tree_kernels

@@ -1,11 +1,16 @@
 """Classical estimators with scikit-learn's contract on the engine's own kernels."""
 
 from .base import Classifier, Estimator, Regressor
+from .forest import RandomForestClassifier, RandomForestRegressor
+from .importance import permutation_importance
 from .linear import LinearRegression, Ridge
 from .linear_svm import LinearSVC, LinearSVR
 from .logistic import LogisticRegression
 from .storage import save
 from .svm import SVC, SVR
+from .tree_models import DecisionTreeClassifier, DecisionTreeRegressor
 
-__all__ = ["Classifier", "Estimator", "LinearRegression", "LinearSVC", "LinearSVR",
-           "LogisticRegression", "Regressor", "Ridge", "SVC", "SVR", "save"]
+__all__ = ["Classifier", "DecisionTreeClassifier", "DecisionTreeRegressor", "Estimator",
+           "LinearRegression", "LinearSVC", "LinearSVR", "LogisticRegression",
+           "RandomForestClassifier", "RandomForestRegressor", "Regressor", "Ridge", "SVC", "SVR",
+           "permutation_importance", "save"]

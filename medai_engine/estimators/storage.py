@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,18 @@ from ..io import models, read_state, write_json, write_state
 from ..nn import Module
 from .base import Estimator
 
-__all__ = ["save"]
+__all__ = ["Stored", "save"]
 
 FORMAT = 1
+
+
+class Stored:
+    """A dataclass that may stand in a fitted state; ``__post_init__`` checks what a file gave."""
+
+    known: dict[str, type[Stored]] = {}  # noqa: RUF012 (one table for all)
+
+    def __init_subclass__(cls) -> None:
+        Stored.known[cls.__name__] = cls
 
 
 def save(estimator: Estimator, path: str | Path) -> None:
@@ -59,6 +69,9 @@ def packed(value: Any, where: str) -> Any:
         fitted = {key: item for key, item in vars(value).items() if key not in params}
         return {"estimator": type(value).__name__, "params": packed(params, where),
                 "fitted": packed(fitted, where)}
+    if isinstance(value, Stored):
+        held = {f.name: getattr(value, f.name) for f in fields(value)}  # type: ignore[arg-type]
+        return {"stored": type(value).__name__, "fields": packed(held, where)}
     if isinstance(value, Module):
         return {"module": models.describe(value), "weights": dict(value.state_dict())}
     if isinstance(value, np.ndarray) and value.dtype.kind in "OUS":
@@ -87,6 +100,8 @@ def unpacked(value: Any, known: dict[str, type[Estimator]], where: str) -> Any:
         made = known[name](**unpacked(value["params"], known, where))
         vars(made).update(unpacked(value["fitted"], known, where))
         return made
+    if set(value) == {"stored", "fields"}:
+        return Stored.known[value["stored"]](**unpacked(value["fields"], known, where))
     if set(value) == {"module", "weights"}:
         module = models.build(value["module"], source=where)
         module.load_state_dict(value["weights"])
