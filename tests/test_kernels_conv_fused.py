@@ -42,7 +42,7 @@ def fused(text, x, weight, bias, shape, g, geometry, activation, windows):
     index = blank(g.shape, np.uint8)
     of_x, of_weight, of_bias = (blank(a.shape, dtype) for a in (x, weight, bias))
     text.conv_activation(x, weight, bias, activated, *geometry, *activation)
-    text.conv_pool(x, weight, bias, y, index, *geometry, *activation, windows)
+    text.conv_pool(x, weight, bias, y, index, *geometry, *activation, windows, sizes)
     text.conv_pool_grad_input(g, index, weight, of_x, *geometry, windows, sizes)
     text.conv_pool_grad_weight(x, g, index, of_weight, *geometry, windows, sizes)
     text.conv_pool_grad_bias(g, index, of_bias, windows, sizes)
@@ -122,7 +122,7 @@ def test_special_values(text):
     weight = np.ones((1, 1, 1, 1, 1), np.float32)
     y, index = np.empty((1, 1, 1, 3, 1), np.float32), np.empty((1, 1, 1, 3, 1), np.uint8)
     geometry = (1, 1, 1), (0, 0, 0), (1, 1, 1), 1
-    text.conv_pool(x, weight, None, y, index, *geometry, "relu", (), (1, 1, 2))
+    text.conv_pool(x, weight, None, y, index, *geometry, "relu", (), (1, 1, 2), (1, 1, 7))
     np.testing.assert_array_equal(y.ravel(), [np.nan, 2, 0])
     assert index.ravel().tolist() == [0, 0, 0]
     g, index = np.float32([1, 2, 4]).reshape(y.shape), np.uint8([1, 200, 0]).reshape(y.shape)
@@ -135,12 +135,12 @@ def test_special_values(text):
 
 def test_writes_nothing_beyond_out():
     for number, (name, case) in enumerate(CASES.items()):
-        x, weight, bias, _, g, geometry, windows = pooled(case, np.float32,
-                                                          POOLS[number % len(POOLS)])
+        x, weight, bias, shape, g, geometry, windows = pooled(case, np.float32,
+                                                              POOLS[number % len(POOLS)])
         memory = np.full(g.size + 128, 7, np.float32)
         bytes_ = np.full(g.size + 128, 7, np.uint8)
         y, index = (a[64:-64].reshape(g.shape) for a in (memory, bytes_))
-        fast.conv_pool(x, weight, bias, y, index, *geometry, "relu", (), windows)
+        fast.conv_pool(x, weight, bias, y, index, *geometry, "relu", (), windows, shape[1:4])
         for a in (memory, bytes_):
             assert (a[:64] == 7).all(), name
             assert (a[-64:] == 7).all(), name

@@ -136,8 +136,7 @@ def max_of_windows(full, out, index, pool):
 
 
 def conv_pool(x, weight, bias, out, index, stride, padding, dilation, groups, activation,
-              parameters, pool):
-    sizes = [o * p for o, p in zip(out.shape[1:4], pool, strict=True)]
+              parameters, pool, sizes):
     full = np.empty((len(out), *sizes, out.shape[4]), out.dtype)
     conv_activation(x, weight, bias, full, stride, padding, dilation, groups, activation,
                     parameters)

@@ -19,7 +19,7 @@ from medai_engine.kernels.threads.pool cimport scratch
 
 cnp.import_array()
 
-__all__ = ["conv_pool_grad_bias"]
+__all__ = ["conv_pool_grad_bias", "pool_images", "unpool_images"]
 
 cdef extern from "pooled.h":
     struct pooled_kernels:
@@ -78,6 +78,57 @@ cdef void pool_row(bint is_double, const char *x, Py_ssize_t plane, Py_ssize_t r
                    char *y, uint8_t *index, Py_ssize_t ldy) noexcept nogil:
     (<pool_fn>pooled_kernels_table[isa.level][is_double].pool)(
         x, plane, row, pixel, window, outputs, n, y, index, ldy)
+
+
+cdef struct Images:
+    Pooled pooled
+    char *full                  # (N, sizes, channels)
+
+
+cdef void pool_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
+    """A row of outputs."""
+    cdef Images *s = <Images *>ctx
+    cdef Pooled *p = &s.pooled
+    cdef Py_ssize_t b = chunk % p.outputs[1], rest = chunk // p.outputs[1]
+    cdef Py_ssize_t a = rest % p.outputs[0], image = rest // p.outputs[0]
+    cdef Py_ssize_t row = p.sizes[2] * p.channels, plane = p.sizes[1] * row
+    cdef Py_ssize_t at = chunk * p.outputs[2] * p.channels
+    pool_row(p.is_double, s.full + ((image * p.sizes[0] + a * p.window[0]) * plane
+                                    + b * p.window[1] * row) * p.size,
+             plane, row, p.channels, p.window, p.outputs[2], p.channels, <char *>p.g + at * p.size,
+             <uint8_t *>p.index + at, p.channels)
+
+
+cdef void unpool_chunk(void *ctx, Py_ssize_t row, int worker) noexcept nogil:
+    """A row of full resolution."""
+    cdef Images *s = <Images *>ctx
+    cdef Pooled *p = &s.pooled
+    unpool_pixels(p, row * p.sizes[2], p.sizes[2], 0, p.channels, p.channels,
+                  s.full + row * p.sizes[2] * p.channels * p.size)
+
+
+cdef tuple sizes_of(cnp.ndarray full):
+    return cnp.PyArray_DIM(full, 1), cnp.PyArray_DIM(full, 2), cnp.PyArray_DIM(full, 3)
+
+
+def pool_images(cnp.ndarray full, cnp.ndarray y, cnp.ndarray index, tuple pool):
+    """Write the maxima of windows, and their places."""
+    cdef Images s
+    fill_pooled(&s.pooled, y, index, pool, sizes_of(full))
+    s.full = cnp.PyArray_BYTES(full)
+    with nogil:
+        spread(pool_chunk, &s, cnp.PyArray_DIM(y, 0) * s.pooled.outputs[0] * s.pooled.outputs[1],
+               cnp.PyArray_SIZE(full) < ALONE // 16)
+
+
+def unpool_images(cnp.ndarray g, cnp.ndarray index, cnp.ndarray full, tuple pool):
+    """Write the gradient before the pooling."""
+    cdef Images s
+    fill_pooled(&s.pooled, g, index, pool, sizes_of(full))
+    s.full = cnp.PyArray_BYTES(full)
+    with nogil:
+        spread(unpool_chunk, &s, cnp.PyArray_DIM(g, 0) * s.pooled.sizes[0] * s.pooled.sizes[1],
+               cnp.PyArray_SIZE(full) < ALONE // 16)
 
 
 cdef struct Sum:

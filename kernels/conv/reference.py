@@ -115,12 +115,13 @@ def windowed(a: np.ndarray, pool: Triple) -> np.ndarray:
 
 def conv_pool(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, out: np.ndarray,
               index: np.ndarray, stride: Triple, padding: Triple, dilation: Triple, groups: int,
-              activation: str, parameters: tuple[float, ...], pool: Triple) -> None:
+              activation: str, parameters: tuple[float, ...], pool: Triple, sizes: Triple) -> None:
     N, *outputs, F = out.shape
-    full = np.empty_like(out, shape=(N, *map(math.prod, zip(outputs, pool, strict=True)), F))
+    full = np.empty_like(out, shape=(N, *sizes, F))
     conv_activation(x, weight, bias, full, stride, padding, dilation, groups, activation,
                     parameters)
-    windows = windowed(full, pool)
+    d, h, w = map(math.prod, zip(outputs, pool, strict=True))
+    windows = windowed(full[:, :d, :h, :w], pool)
     index[...] = np.argmax(windows, axis=-1)
     out[...] = np.take_along_axis(windows, index[..., None].astype(np.intp), axis=-1)[..., 0]
 

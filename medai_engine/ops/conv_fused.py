@@ -151,14 +151,20 @@ def _three(sizes: Shape) -> Shape:
 
 def _pool_prepare(arrays: list[np.ndarray], outs: list[np.ndarray],
                   params: dict[str, Any]) -> list[Any]:
-    return [*_activation_prepare(arrays, outs, params), _three(params["pool"])]
+    return [*_activation_prepare(arrays, outs, params), _three(params["pool"]),
+            _three(_full(arrays[0].shape, arrays[1].shape, params)[1:-1])]
+
+
+def _full(x: Shape, weight: Shape, params: Any) -> Shape:
+    """Return the shape before the pooling."""
+    return (*x[:1], *output_sizes(x[1:-1], weight[1:-1], params["stride"], params["padding"],
+                                  params["dilation"]), weight[0])
 
 
 def _pool_work(arrays: Any, outs: Any, params: Any) -> tuple[int, int]:
-    (N, *sizes, features), pool = outs[0][0], params["pool"]
-    full = (N, *[n * p for n, p in zip(sizes, pool, strict=True)], features)
+    full = _full(arrays[0].shape, arrays[1].shape, params)
     flops, other = _activation_work(arrays, [(full, None)], params)
-    return flops, other + math.prod(full) - math.prod(outs[0][0])
+    return flops, other + math.prod(outs[0][0]) * (math.prod(params["pool"]) - 1)
 
 
 def _pool_vjp(g: Tensor, g_index: Tensor, x: Tensor, weight: Tensor, y: Tensor, index: Tensor,
@@ -237,11 +243,9 @@ def _input_prepare(arrays: list[np.ndarray], outs: list[np.ndarray],
 
 
 def _input_work(arrays: Any, outs: Any, params: Any) -> tuple[int, int]:
-    geometry = params["stride"], params["padding"], params["dilation"]
-    weight = arrays[2].shape
-    full = (*arrays[0].shape[:1], *output_sizes(params["sizes"], weight[1:-1], *geometry),
-            weight[0])
-    return 2 * products(outs[0][0], weight, full, *geometry), 0
+    x, weight = outs[0][0], arrays[2].shape
+    return 2 * products(x, weight, _full(x, weight, params), params["stride"], params["padding"],
+                        params["dilation"]), 0
 
 
 def _input_vjp(u: Tensor, g: Tensor, index: Tensor, weight: Tensor, needs: Any, sizes: Shape,
@@ -278,10 +282,9 @@ def _weight_prepare(arrays: list[np.ndarray], outs: list[np.ndarray],
 
 
 def _weight_work(arrays: Any, outs: Any, params: Any) -> tuple[int, int]:
-    geometry = params["stride"], params["padding"], params["dilation"]
     x, weight = arrays[0].shape, outs[0][0]
-    full = (x[0], *output_sizes(x[1:-1], weight[1:-1], *geometry), weight[0])
-    return 2 * products(x, weight, full, *geometry), 0
+    return 2 * products(x, weight, _full(x, weight, params), params["stride"], params["padding"],
+                        params["dilation"]), 0
 
 
 def _weight_vjp(u: Tensor, x: Tensor, g: Tensor, index: Tensor, needs: Any, stride: Shape,
