@@ -6,11 +6,14 @@ from .importance import permutation_importance
 from .linear import LinearRegression, Ridge
 from .linear_svm import LinearSVC, LinearSVR
 from .logistic import LogisticRegression
+from .network import NetClassifier, NetRegressor
+from .preprocessing import OneHotEncoder, SimpleImputer, StandardScaler
 from .storage import save
 from .svm import SVC, SVR
 from .tree_models import DecisionTreeClassifier, DecisionTreeRegressor
 
 __all__ = ["Classifier", "DecisionTreeClassifier", "DecisionTreeRegressor", "Estimator",
-           "LinearRegression", "LinearSVC", "LinearSVR", "LogisticRegression",
-           "RandomForestClassifier", "RandomForestRegressor", "Regressor", "Ridge", "SVC", "SVR",
+           "LinearRegression", "LinearSVC", "LinearSVR", "LogisticRegression", "NetClassifier",
+           "NetRegressor", "OneHotEncoder", "RandomForestClassifier", "RandomForestRegressor",
+           "Regressor", "Ridge", "SVC", "SVR", "SimpleImputer", "StandardScaler",
            "permutation_importance", "save"]
