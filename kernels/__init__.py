@@ -13,21 +13,23 @@ from importlib import import_module
 
 from ..errors import MissingExtraError, extra, say
 
-__all__ = ["COMPILED", "FAMILIES", "empty", "families", "get_isa", "get_num_threads", "lookup",
-           "ready", "report", "require", "set_isa", "set_num_threads", "within"]
+__all__ = ["COMPILED", "FAMILIES", "copy_in", "empty", "families", "get_isa", "get_num_threads",
+           "lookup", "matching", "ready", "references", "report", "require", "set_isa",
+           "set_num_threads", "unheld", "within"]
 
 FAMILIES = ("elementwise", "program", "reduce", "gemm", "conv", "recurrent", "attention", "pool",
             "norm", "loss", "embedding", "random", "optimizer", "svm", "tree")
 
 try:
     from .memory.allocator import empty
+    from .memory.handover import copy_in, matching, references, unheld
     from .memory.ready import ready, within
     from .simd.isa import available_isas, get_isa, set_isa
     from .threads.pool import get_num_threads, set_num_threads
 
     COMPILED = True
 except ImportError:
-    from .memory.reference import empty, ready, within
+    from .memory.reference import copy_in, empty, matching, ready, references, unheld, within
     from .simd.reference import available_isas, get_isa, set_isa
     from .threads.reference import get_num_threads, set_num_threads
 

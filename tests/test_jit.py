@@ -643,3 +643,53 @@ def test_plain_mean_of_running_statistics():
     assert (found[0] == found[1]).all()
     np.testing.assert_allclose(found[0], np.mean([x.mean(0) for x, _ in batches_of_test[:5]], 0),
                                atol=1e-6)
+
+
+def test_a_module_and_a_method_as_functions():
+    class Net(nn.Module):
+        def __init__(self):
+            self.layer = nn.Linear(6, 2)
+
+        @me.jit
+        def score(self, x, scale=2.0):
+            return self.layer(x) * scale
+
+    net = Net()
+    whole = me.jit(net.layer)
+    for x, _ in batches_of_test[:4]:
+        wanted = net.layer(x).numpy()
+        assert (whole(x).numpy() == wanted).all()
+        assert (net.score(x).numpy() == 2 * wanted).all()
+        assert (net.score(x, scale=3.0).numpy() == (net.layer(x) * 3.0).numpy()).all()
+    assert len(whole.plans) == 1 and len(Net.score.plans) == 2
+
+
+def test_plain_arguments_beside_tensors():
+    f = me.jit(lambda x, scale, shift: x * scale if shift is None else x * scale + shift)
+    w = nn.Parameter([4.0])
+    x = np.ones(3, np.float32)
+    for _ in range(3):
+        assert f(x, 2.0, None).numpy().tolist() == [2, 2, 2]
+        assert f(x, 3.0, None).numpy().tolist() == [3, 3, 3]
+        assert f(x, 3, w).numpy().tolist() == [7, 7, 7]
+        assert f(x.astype(np.float64), 2.0, None).dtype == np.float64
+        assert f(x[::-1], 2.0, None).numpy().tolist() == [2, 2, 2]
+        assert f(x[:2], 2.0, None).shape == (2,)
+
+
+def test_results_that_are_no_tensors_stay_what_they_are():
+    table = np.arange(3)
+    f = me.jit(lambda x: (x + 1, table, "name", w))
+    w = nn.Parameter([4.0])
+    for _ in range(3):
+        y, *rest = f(np.ones(2, np.float32))
+        assert y.numpy().tolist() == [2, 2] and rest[0] is table and rest[2] is w
+
+
+@pytest.mark.parametrize("place", [np.asfortranarray, lambda x: x[::-1], lambda x: x.astype(">f4"),
+                                   lambda x: np.broadcast_to(x[:1], x.shape)])
+def test_arguments_in_any_layout(place):
+    f = me.jit(lambda x: F.tanh(x).sum(axis=0))
+    for x, _ in batches_of_test[:3]:
+        f(x)
+        assert (f(place(x)).numpy() == f(np.array(place(x), np.float32)).numpy()).all()

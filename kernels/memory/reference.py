@@ -1,8 +1,10 @@
 """Aligned arrays in NumPy alone: what runs where nothing is compiled."""
 
+from sys import getrefcount
+
 import numpy as np
 
-__all__ = ["empty", "ready", "within"]
+__all__ = ["copy_in", "empty", "matching", "ready", "references", "unheld", "within"]
 
 ALIGNMENT = 64  # a cache line, and the widest vector
 
@@ -37,3 +39,45 @@ def ready(arrays):
 def within(indices, low, high):
     """Tell whether all indices lie in [low, high); False as well when they are not plain int64."""
     return indices.dtype == np.int64 and bool(np.all((indices >= low) & (indices < high)))
+
+
+def matching(args, specs):
+    """Return the arrays of a call, or None when it is not one of these specs.
+
+    A spec is (type, dtype, shape) of a tensor or array, or (None, value) of anything else. A
+    tensor with a graph never matches.
+    """
+    if len(args) != len(specs):
+        return None
+    found = []
+    for x, (kind, *spec) in zip(args, specs, strict=True):
+        if kind is None:
+            if x is not spec[0] and (type(x) is not type(spec[0]) or x != spec[0]):
+                return None
+            continue
+        if type(x) is not kind or (kind is not np.ndarray and x.node is not None):
+            return None
+        array = x if kind is np.ndarray else x.data
+        if array.dtype is not spec[0] or array.shape != spec[1]:
+            return None
+        found.append(array)
+    return found
+
+
+def copy_in(buffers, arrays):
+    """Copy arrays into buffers of their shapes; a buffer of None takes nothing."""
+    for buffer, array in zip(buffers, arrays, strict=True):
+        if buffer is not None:
+            np.copyto(buffer, array)
+
+
+def references(objects):
+    """Return how often each object is referred to."""
+    return [getrefcount(x) - 2 for x in objects]
+
+
+def unheld(leaves, tensors, arrays, counts):
+    """Tell whether nobody but its leaf holds a gradient; counts are those before it was given."""
+    given = [leaf.grad is g for leaf, g in zip(leaves, tensors, strict=True)]
+    now = [n - g for n, g in zip(references(tensors), given, strict=True)] + references(arrays)
+    return all(n <= count for n, count in zip(now, counts, strict=True))

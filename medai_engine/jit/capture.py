@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from threading import Lock
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from ..autograd import Leaf, Node
 from ..coerce import as_array
+from ..kernels import matching
 from ..mode import MODE, Mode, switched
 from ..op import OPS, apply
 from ..tensor import CLOCK, EPOCH, Tensor
@@ -74,13 +75,17 @@ class Jitted:
     """A function with its plans; see ``jit``."""
 
     def __init__(self, fn: Callable[..., Any], exact: bool = True):
-        update_wrapper(self, fn)
+        update_wrapper(self, fn, updated=())
         self.fn = fn
         self.exact = exact
         self.found: OrderedDict[Any, list[Entry]] = OrderedDict()
         self.tried: dict[Any, Guards] = {}
         self.last: Entry | None = None
         self.numbers: dict[Any, int] = {}
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """Be a method where a class holds it."""
+        return self if instance is None else partial(self, instance)
 
     @property
     def plans(self) -> list[Plan]:
@@ -95,8 +100,13 @@ class Jitted:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Replay the plan that fits, or record one."""
         mode = MODE.get()
-        entry = self.last
-        if entry is None or kwargs or not entry.fits(args, mode):
+        entry: Any = self.last
+        arrays: Any = None
+        tensors: Any = ()
+        if entry is not None and not kwargs and (
+                mode is entry.mode or alike(mode, entry.mode)) and entry.specs is not None:
+            arrays = matching(args, entry.specs)
+        if arrays is None or not (entry.guards.hold() and entry.begins(tensors)):
             if mode.recorder is not None or mode.frame is not None:
                 return self.fn(*args, **kwargs)  # part of another recording
             leaves, rebuild = flatten((args, kwargs))
@@ -106,12 +116,11 @@ class Jitted:
                 self.count(key, static)
                 return self.record(key, leaves, rebuild, mode)
             self.last = entry
-        else:
-            tensors = args  # type: ignore[assignment]
+            arrays = [x.data if isinstance(x, Tensor) else x for x in tensors]
         if not BUSY.acquire(False):
             return self.fn(*args, **kwargs)
         try:
-            return entry.replay(tensors, args, kwargs)
+            return entry.replay(arrays, tensors, args, kwargs)
         finally:
             BUSY.release()
 
@@ -148,7 +157,8 @@ class Jitted:
             args, kwargs = rebuild(entered(leaves, recorder, mode))
             result = self.fn(*args, **kwargs)
         returned, _ = flatten(result)
-        entry = Entry(recorder, result, returned, leaves, mode, self)
+        flat = key[0] == (tuple, (tuple, *[None] * len(leaves)), (dict,))
+        entry = Entry(recorder, result, returned, leaves, flat, mode, self)
         if EPOCH[0] == epoch or (settled and before.hold()):  # type: ignore[union-attr]
             self.found.setdefault(key, []).append(entry)
             self.found.move_to_end(key)
@@ -266,7 +276,7 @@ class Entry:
     """A plan with what it takes to use it: guards, argument checks, how results are built."""
 
     def __init__(self, recorder: Recorder, result: Any, returned: list[Any], leaves: list[Any],
-                 mode: Mode, owner: Jitted):
+                 flat: bool, mode: Mode, owner: Jitted):
         program = recorder.program
         self.begin: list[tuple[Any, bool]] = []
         for leaf, was_there in recorder.leaves():
@@ -277,7 +287,6 @@ class Entry:
             if was_there is not None:
                 self.begin.append((position, was_there))
         self.fn = owner.fn
-        self.tensors = [x for x in leaves if isinstance(x, (Tensor, np.ndarray))]
         self.alive, self.edges = connected(returned, recorder)
         program.outputs = [
             recorder.value(y) if isinstance(y, Tensor) and not self.outside(y, recorder) else y
@@ -293,10 +302,12 @@ class Entry:
         self.guards = Guards(recorder, list(states.values()))
         self.plan = Plan(recorder, mode.backend, owner.exact)
         self.mode = mode
-        flat = len(self.tensors) == len(leaves)
-        self.specs = [(type(x), x.shape, x.dtype) for x in self.tensors] if (
-            flat and not recorder.ends) else None
-        self.tensors = []
+        # for the common call: positional arguments, none of them nested or with a graph
+        plain = flat and not recorder.ends and not any(
+            isinstance(x, (Tensor, np.ndarray)) and type(x) not in (Tensor, np.ndarray)
+            for x in leaves)
+        self.specs = [(type(x), x.dtype, x.shape) if type(x) in (Tensor, np.ndarray)
+                      else (None, x) for x in leaves] if plain else None
 
     @staticmethod
     def outside(y: Tensor, recorder: Recorder) -> bool:
@@ -304,18 +315,6 @@ class Entry:
         found = recorder.find(y.data)
         return found is None or (found.kind == "state" and any(
             value is found and source() is y for value, source, _ in recorder.outside))
-
-    def fits(self, args: tuple[Any, ...], mode: Mode) -> bool:
-        """Tell whether a call with tensors and arrays only is one of this plan's, quickly."""
-        specs = self.specs
-        if specs is None or len(args) != len(specs) or (
-                mode is not self.mode and not alike(mode, self.mode)):
-            return False
-        for x, (kind, shape, dtype) in zip(args, specs, strict=True):
-            if type(x) is not kind or x.shape != shape or x.dtype is not dtype or (
-                    kind is Tensor and x.node is not None):  # type: ignore[union-attr]
-                return False
-        return self.guards.hold() and self.begins(args)
 
     def begins(self, tensors: Sequence[Any]) -> bool:
         """Tell whether gradients are there, or are not, as they were when it was recorded."""
@@ -326,11 +325,11 @@ class Entry:
                 return False
         return True
 
-    def replay(self, tensors: Sequence[Any], args: tuple[Any, ...],
+    def replay(self, arrays: list[np.ndarray], tensors: Sequence[Any], args: tuple[Any, ...],
                kwargs: dict[str, Any]) -> Any:
         """Run the plan and build the result."""
         stamp = CLOCK[0]
-        found = self.plan([x.data if isinstance(x, Tensor) else x for x in tensors], tensors)
+        found = self.plan(arrays, tensors)
         if self.alive:
             leaves = [tensors[x] if type(x) is int else x for x in self.edges]
             Again(lambda: flatten(self.fn(*args, **kwargs))[0], self.alive, self.plan.positions(),

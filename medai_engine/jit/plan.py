@@ -8,13 +8,12 @@ views exist, the arguments of every kernel. A call copies the arguments in, runs
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from sys import getrefcount
 from typing import Any
 
 import numpy as np
 
 from .. import kernels
-from ..kernels import empty, ready
+from ..kernels import copy_in, empty, ready, references, unheld
 from ..op import OPS, Op
 from ..tensor import CLOCK, Tensor
 from .memory import ARENA, Layout, is_view, layout, whole
@@ -24,7 +23,7 @@ from .show import Profile, listing, profile
 
 __all__ = ["Plan"]
 
-Call = tuple[Callable[..., Any], list[Any]]
+Call = tuple[Callable[..., Any], Sequence[Any]]
 
 
 class Plan:
@@ -81,14 +80,16 @@ class Plan:
         """Bind everything to the present memory, and to new memory for gradients."""
         if self.layout is None:
             self.prepare()
-        self.watched: list[Any] = []  # lets go of the gradients before
         self.grads: list[tuple[Any, Any]] = []
         self.calls = []
+        self.watched: tuple[list[Any], ...] = ()  # lets go of the gradients before
         self.bind_lines()
-        # how often each gradient is referred to while nobody else has it
-        found = [(leaf, g, g.data, 0, 0) for leaf, g in self.grads if isinstance(g, Tensor)]
-        counts = [(getrefcount(g), getrefcount(array)) for leaf, g, array, _, _ in found]
-        self.watched = [(*each[:3], *count) for each, count in zip(found, counts, strict=True)]
+        given = [(leaf, g) for leaf, g in self.grads if isinstance(g, Tensor)]
+        leaves, grads = [leaf for leaf, _ in given], [g for _, g in given]
+        arrays = [g.data for g in grads]
+        del given
+        # how often each is referred to while nobody else has it
+        self.watched = (leaves, grads, arrays, references(grads) + references(arrays))
 
     def bind_lines(self) -> None:
         """Make every view and every argument list."""
@@ -115,10 +116,13 @@ class Plan:
         self.calls = [(advance, [generator, self.recorder.draws[generator][1], places])
                       for generator, places in self.draws.items()] + self.calls
         self.origins[:0] = [None] * len(self.draws)
-        self.arguments = [arrays[value] for value in program.arguments]
+        read = {value.root for value in (*program.values(), *program.kept())}
+        self.arguments = [arrays[value] if value in read else None for value in program.arguments]
         self.reads = [(value.source, arrays[value]) for value in blocks if value.kind == "grad"]
-        self.results = [arrays[v] if isinstance(v, Value) else v for v in program.outputs]
+        self.results = [arrays[v] if isinstance(v, Value) else None for v in program.outputs]
+        self.fixed = [(i, v) for i, v in enumerate(program.outputs) if not isinstance(v, Value)]
         self.written = written_tensors(program)
+        self.marked = written_tensors(program, states=False)  # those are in nobody's graph
         for leaf, kept in program.grads:
             array = arrays[kept] if kept is not None else None
             self.grads.append((leaf, array if array is None or type(leaf) is int
@@ -128,7 +132,7 @@ class Plan:
         """Append the call of a line, or make its views."""
         op = line.op
         if op is None:
-            self.calls.append((line.host, []))  # type: ignore[arg-type]
+            self.calls.append((line.host, ()))  # type: ignore[arg-type]
             return
         inputs = [arrays[value] for value in line.inputs]
         if is_view(line):
@@ -164,20 +168,17 @@ class Plan:
             seed, place = (next(i for i, a in enumerate(arguments) if a is wanted)
                            for wanted in (params["seed"], offset))
             self.draws[offset.generator].append((arguments, seed, place, offset.relative))
-        self.calls.append((function, arguments))
+        self.calls.append((function, arguments if isinstance(offset, Offset) else tuple(arguments)))
 
     # replay
 
-    def __call__(self, leaves: Sequence[np.ndarray], tensors: Sequence[Any]) -> list[Any]:
+    def __call__(self, leaves: list[np.ndarray], tensors: Sequence[Any]) -> list[Any]:
         """Run on the arrays of the arguments; return the leaves of the result."""
         if self.memory is not ARENA.memory:
             self.bind()
-        for leaf, g, array, refs, held in self.watched:
-            if getrefcount(g) - (leaf.grad is g) > refs or getrefcount(array) > held:
-                self.bind()  # somebody holds a gradient of the last call: it stays as it is
-                break
-        for buffer, array in zip(self.arguments, leaves, strict=True):
-            np.copyto(buffer, array)
+        if not unheld(*self.watched):
+            self.bind()  # somebody holds a gradient of the last call: it stays as it is
+        copy_in(self.arguments, leaves)
         for op, inputs, params in self.checks:
             run_check(op, inputs, params)
         for source, buffer in self.reads:
@@ -189,11 +190,13 @@ class Plan:
                 tensors[leaf].grad = None if g is None else Tensor(g.copy())
             else:
                 leaf.grad = g
-        if self.written:
-            CLOCK[0] = now = CLOCK[0] + 1
-            for t in self.written:
-                t.written = now
-        return [Tensor(a.copy()) if type(a) is np.ndarray else a for a in self.results]
+        CLOCK[0] = now = CLOCK[0] + 1
+        for t in self.marked:
+            t.written = now
+        found = [None if a is None else Tensor(a.copy()) for a in self.results]
+        for i, x in self.fixed:
+            found[i] = x
+        return found
 
     def positions(self) -> list[int]:
         """Return the random offsets of the last replay, in the order of the draws."""
@@ -212,11 +215,12 @@ def keep_own_gradients(program: Program) -> None:
             program.grads[i] = (leaf, own)
 
 
-def written_tensors(program: Program) -> list[Tensor]:
-    """Return the tensors whose storage the program writes, those that a node may have kept."""
+def written_tensors(program: Program, states: bool = True) -> list[Tensor]:
+    """Return the tensors whose storage the program writes, with or without optimisers' states."""
     found = {}
     for line in program.lines:
-        for value in line.writes:
+        parameters = len(line.params["hyper"]) if "hyper" in line.params else len(line.writes)
+        for value in line.writes if states else line.writes[:parameters]:
             t = value.root.source
             if isinstance(t, Tensor):
                 for each in (t, t.base):
