@@ -135,9 +135,8 @@ class NetClassifier(Network, Classifier):
     --------
     >>> from medai_engine import nn
     >>> from medai_engine.estimators import NetClassifier
-    >>> model = NetClassifier(nn.Linear(None, 2), lr=0.1, epochs=50, random_state=0)
-    >>> model.fit([[-2.0], [-1.0], [1.0], [2.0]], ["ill", "ill", "well", "well"])
-    NetClassifier(epochs=50, lr=0.1, module=..., random_state=0)
+    >>> model = NetClassifier(nn.Linear(None, 2), lr=0.1, epochs=50, random_state=0).fit(
+    ...     [[-2.0], [-1.0], [1.0], [2.0]], ["ill", "ill", "well", "well"])
     >>> model.predict([[-3.0], [3.0]]).tolist()
     ['ill', 'well']
     """
