@@ -5,6 +5,7 @@ losses and optimisers, scikit-learn for estimators.
 """
 
 # ruff: noqa: F401, F403, I001 (the package's names, by subject)
+from typing import TYPE_CHECKING
 from . import errors, kernels
 from .mode import backend, enable_grad, no_grad
 from .tensor import Buffer, Parameter, Tensor
@@ -40,3 +41,13 @@ from .io import load
 from .kernels import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        if name == "keras":  # written on top of the package, loaded when it is asked for
+            import importlib
+
+            return importlib.import_module(".keras", __name__)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

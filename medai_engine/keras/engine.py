@@ -1,0 +1,377 @@
+"""What a Keras layer is: built at its first input, called on arrays or on symbols.
+
+A layer holds its parameters in this engine's layouts; ``get_weights`` and ``set_weights`` speak
+Keras's (kernels with the input first, gates in Keras's order), so that weights can be exchanged.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..coerce import as_array
+from ..errors import ParameterError, ShapeError, say
+from ..mode import no_grad
+from ..nn import Buffer, Module, Parameter
+from ..tensor import Tensor, mark_written
+from . import initializers, regularizers
+
+__all__ = ["Config", "Input", "InputLayer", "Layer", "Symbol", "Weight", "flatten", "unlike"]
+
+Shape = tuple[int | None, ...]
+COUNTS: Counter[str] = Counter()  # names of layers without one: dense, dense_1, ...
+STAND_INS = (6, 11)  # sizes that unknown axes take while shapes are found
+
+
+class Weight(NamedTuple):
+    """A parameter or buffer as Keras shows it."""
+
+    name: str
+    tensor: Tensor
+    out: Callable[[np.ndarray], np.ndarray] = np.asarray  # to Keras's layout
+    back: Callable[[np.ndarray], np.ndarray] = np.asarray
+
+
+class Config:
+    """The arguments that a layer was made with; no dict, in which modules would be looked for."""
+
+    def __init__(self, values: dict[str, Any]):
+        self.values = values
+
+
+class Symbol:
+    """A tensor that is not there yet: what layers are called on to describe a model.
+
+    Attributes
+    ----------
+    shape : tuple
+        With None for the batch and for what is not known.
+    layer, inputs, place
+        Which layer makes it, from which symbols, as which of its outputs; no layer for an input.
+    """
+
+    def __init__(self, shape: Shape, layer: Layer | None = None, inputs: Sequence[Symbol] = (),
+                 place: int = 0, call: int = 0, dtype: str = "float32"):
+        self.shape = shape
+        self.layer = layer
+        self.inputs = tuple(inputs)
+        self.place = place
+        self.call = call  # which of the layer's calls
+        self.dtype = dtype
+
+    def __repr__(self) -> str:
+        return f"<KerasTensor shape={self.shape}>"
+
+    def __add__(self, other: Any) -> Any:
+        from .layers import Add
+
+        return Add()([self, other])
+
+    def __sub__(self, other: Any) -> Any:
+        from .layers import Subtract
+
+        return Subtract()([self, other])
+
+    def __mul__(self, other: Any) -> Any:
+        from .layers import Multiply
+
+        return Multiply()([self, other])
+
+
+def flatten(value: Any) -> list[Any]:
+    """Return a value, or the members of a list or tuple, as a list."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def unlike(where: str, what: str, given: Any, fix: str) -> ParameterError:
+    """Return the error for something of Keras that is not here."""
+    return ParameterError(say(where, what, repr(given), fix))
+
+
+class Layer(Module):
+    """Base of all layers: define ``build(input_shape)`` and ``call(inputs)``.
+
+    Attributes
+    ----------
+    name : str
+    trainable : bool
+        Read when a model is compiled; a frozen BatchNormalization also uses its moving averages.
+    built : bool
+        Whether the parameters are made.
+    """
+
+    mask_aware = False  # whether ``call`` takes ``mask=``
+    config: Config
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Note the arguments, so that a saved model can make the layer again."""
+        self = object.__new__(cls)
+        taken = inspect.signature(cls.__init__).bind(self, *args, **kwargs).arguments
+        taken.pop("self", None)
+        extra = taken.pop("kwargs", {})
+        self.__dict__["config"] = Config({**taken, **extra})
+        return self
+
+    def __init__(self, name: str | None = None, trainable: bool = True,
+                 input_shape: Sequence[int | None] | None = None, input_dim: int | None = None,
+                 dtype: str | None = None, **kwargs: Any):
+        unknown = set(kwargs) - {"weights", "autocast", "batch_input_shape", "input_length"}
+        if unknown:
+            raise ParameterError(say(type(self).__name__, "the options that its docstring names",
+                                     ", ".join(sorted(unknown)), "Leave them out"))
+        if dtype not in (None, "float32", "float64"):
+            raise ParameterError(say(type(self).__name__, "dtype float32 or float64", repr(dtype),
+                                     "Leave it out"))
+        kind = _snake(type(self).__name__)
+        self.name = name or (kind if not COUNTS[kind] else f"{kind}_{COUNTS[kind]}")
+        COUNTS[kind] += name is None
+        self.trainable = trainable
+        self.built = False
+        self.calls = 0
+        first = kwargs.get("batch_input_shape")
+        self.first_shape: Shape | None = None
+        if input_shape is not None or input_dim is not None or first is not None:
+            shape = tuple(first[1:]) if first is not None else (
+                (input_dim,) if input_shape is None else tuple(input_shape))
+            self.first_shape = (None, *shape)
+        self.output_shape: Any = None
+        self.input_shape: Any = None
+
+    # what a layer defines
+
+    def build(self, input_shape: Any) -> None:
+        """Make the parameters for inputs of a shape."""
+
+    def call(self, inputs: Any) -> Any:
+        """Compute the output; every layer defines its own."""
+        raise unlike(type(self).__name__, "a method call(self, inputs)", "none",
+                     "Define it in the class")
+
+    def compute_mask(self, inputs: Any, mask: Any) -> Any:
+        """Return the mask of the output: that of the input, of a layer that keeps the steps."""
+        return mask if self.mask_aware or not isinstance(mask, list) else None
+
+    def slots(self) -> list[Weight]:
+        """Return parameters and buffers in Keras's order and layouts."""
+        return [Weight(name, value) for name, value in vars(self).items()
+                if isinstance(value, (Parameter, Buffer))]
+
+    def penalties(self) -> Iterator[Tensor]:
+        """Yield what regularizers add to the loss."""
+        for name, value in list(vars(self).items()):
+            if isinstance(value, regularizers.Regularizer):
+                slot = next((s for s in self.slots()
+                             if s.name == name.removesuffix("_regularizer")), None)
+                if slot is not None:
+                    yield value(slot.tensor)
+        for child in self.children():
+            if isinstance(child, Layer):
+                yield from child.penalties()
+
+    # calls
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Compute on arrays and tensors, or describe on symbols."""
+        if any(isinstance(x, Symbol) for x in flatten(inputs)):
+            state = kwargs.pop("initial_state", None)  # further inputs of a recurrent layer
+            kwargs.pop("training", None)
+            if args or kwargs:
+                raise unlike(self.name, "nothing beside the inputs", sorted(kwargs) or args,
+                             "Leave it out")
+            return self.describe(inputs if state is None else [inputs, *flatten(state)])
+        kwargs.pop("training", None)  # train() and eval() decide
+        if isinstance(inputs, (list, tuple)):
+            inputs = [x if isinstance(x, Tensor) else Tensor(as_array(x)) for x in inputs]
+        elif not isinstance(inputs, Tensor):
+            inputs = Tensor(as_array(inputs))
+        return super().__call__(inputs, *args, **kwargs)
+
+    def forward(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Build at the first call, then compute."""
+        if not self.built:
+            shapes = [x.shape for x in flatten(inputs)]
+            self.make(shapes if isinstance(inputs, list) else shapes[0])
+        if kwargs.get("mask", 0) is None or not self.mask_aware:
+            kwargs.pop("mask", None)
+        return self.call(inputs, *args, **kwargs)
+
+    def make(self, shape: Any) -> None:
+        """Build once, for inputs of a shape (the batch axis included)."""
+        self.build(shape)
+        self.built = True
+        self.input_shape = shape
+
+    def describe(self, inputs: Any) -> Any:
+        """Return symbols of the output for symbols of the input."""
+        symbols = flatten(inputs)
+        if not all(isinstance(s, Symbol) for s in symbols):
+            raise unlike(self.name, "symbols only, or arrays only", "both",
+                         "Wrap constants in the layer itself")
+        listed = isinstance(inputs, (list, tuple))
+        out = self.compute_output_shape([s.shape for s in symbols] if listed else symbols[0].shape,
+                                        [s.dtype for s in symbols])
+        self.calls += 1
+        made = [Symbol(shape, self, symbols, i, self.calls)
+                for i, shape in enumerate(out if isinstance(out, list) else [out])]
+        return made if isinstance(out, list) else made[0]
+
+    def compute_output_shape(self, input_shape: Any, dtypes: Sequence[str] = ()) -> Any:
+        """Return the shape of the output, found by running the layer on zeros.
+
+        Axes that are not known take two different sizes in turn: where the result differs, its
+        size is not known either.
+        """
+        listed = isinstance(input_shape, list)
+        shapes = input_shape if listed else [input_shape]
+        kinds = list(dtypes) or ["float32"] * len(shapes)
+        if not self.built:
+            self.make([tuple(s) for s in shapes] if listed else tuple(shapes[0]))
+        found = []
+        was = [(m, m.training) for m in self.modules()]
+        self.eval()
+        try:
+            for size in STAND_INS if any(None in s[1:] for s in shapes) else (1,):
+                zeros = [Tensor(np.zeros([1, *(size if n is None else n for n in s[1:])], kind))
+                         for s, kind in zip(shapes, kinds, strict=True)]
+                with no_grad():
+                    y = self.forward(zeros if listed else zeros[0])
+                found.append([t.shape for t in flatten(y)])
+        finally:
+            for module, flag in was:
+                module.training = flag
+        merged: list[Shape] = [(None, *(a if a == b else None
+                                        for a, b in zip(first[1:], last[1:], strict=True)))
+                               for first, last in zip(found[0], found[-1], strict=True)]
+        self.output_shape = merged if isinstance(y, (list, tuple)) else merged[0]
+        self.input_shape = input_shape
+        return self.output_shape
+
+    # weights
+
+    def add_weight(self, shape: Sequence[int] | None = None, initializer: Any = "glorot_uniform",
+                   trainable: bool = True, name: str | None = None, regularizer: Any = None,
+                   dtype: Any = np.float32, **_: Any) -> Tensor:
+        """Make a parameter (or a buffer) of this layer; ``name`` is its attribute."""
+        value = initializers.get(initializer)(tuple(shape or ()), dtype)
+        tensor = Parameter(value) if trainable else Buffer(value)
+        name = name or f"weight_{len(self.slots())}"
+        setattr(self, name, tensor)
+        if regularizer is not None:
+            setattr(self, f"{name}_regularizer", regularizers.get(regularizer))
+        return tensor
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """All parameters and buffers, those that are learned first."""
+        return self.trainable_weights + self.non_trainable_weights
+
+    @property
+    def trainable_weights(self) -> list[Tensor]:
+        """The parameters, unless the layer is frozen."""
+        return [s.tensor for s in self.learned() if isinstance(s.tensor, Parameter)]
+
+    @property
+    def non_trainable_weights(self) -> list[Tensor]:
+        """The buffers, and frozen parameters."""
+        chosen = {id(t) for t in self.trainable_weights}
+        return [s.tensor for s in self.slots() if id(s.tensor) not in chosen]
+
+    def learned(self) -> list[Weight]:
+        """Return the slots of this layer, and of layers inside, that training moves."""
+        return self.slots() if self.trainable else []
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Return copies of all weights in Keras's layouts."""
+        return [np.ascontiguousarray(s.out(s.tensor.data)).copy() for s in self.slots()]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Copy weights in Keras's layouts into this layer."""
+        slots = self.slots()
+        if len(weights) != len(slots):
+            raise ParameterError(say(f"{self.name}.set_weights", f"{len(slots)} arrays",
+                                     len(weights), "Build the layer first, and pass what "
+                                     "get_weights of the same layer gave"))
+        values = []
+        for slot, given in zip(slots, weights, strict=True):
+            value = np.asarray(given)
+            wanted = slot.out(slot.tensor.data).shape
+            if value.shape != wanted:
+                raise ShapeError(say(f"{self.name}.set_weights", f"{slot.name} of shape {wanted}",
+                                     value.shape, "Pass what get_weights of the same layer gave"))
+            values.append(slot.back(value))
+        for slot, value in zip(slots, values, strict=True):
+            np.copyto(slot.tensor.data, value, casting="same_kind")
+            mark_written(slot.tensor)
+
+    def count_params(self) -> int:
+        """Return the number of weights."""
+        return sum(s.tensor.size for s in self.slots())
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what makes the layer again."""
+        return {**self.config.values, "name": self.name, "trainable": self.trainable}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """Make a layer from what ``get_config`` gave."""
+        return cls(**config)
+
+    @property
+    def output(self) -> Any:
+        """The symbol of the layer's output, in a functional model."""
+        raise unlike(self.name, "a layer inside a model", "one alone",
+                     "Call it on an Input and use what it returns")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
+
+
+class InputLayer(Layer):
+    """The place where a model takes an array."""
+
+    def __init__(self, shape: Sequence[int | None] | None = None, dtype: str = "float32",
+                 name: str | None = None, input_shape: Sequence[int | None] | None = None,
+                 batch_size: int | None = None, **_: Any):
+        super().__init__(name)
+        shape = input_shape if shape is None else shape
+        if shape is None:
+            raise unlike("InputLayer", "the shape of a sample", None,
+                         "Use Input(shape=(64, 64, 1))")
+        self.first_shape = (None, *shape)
+        self.kind = dtype
+        self.built = True
+
+    def call(self, inputs: Any) -> Any:
+        """Return the input."""
+        return inputs
+
+
+def Input(shape: Sequence[int | None] | int | None = None, batch_size: int | None = None,
+          dtype: str = "float32", name: str | None = None, **_: Any) -> Symbol:
+    """Return the symbol of an input: ``Input(shape=(64, 64, 1))``, None where a size varies."""
+    if shape is None:
+        raise unlike("Input", "the shape of a sample", None, "Use Input(shape=(64, 64, 1))")
+    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    symbol = Symbol((None, *sizes), dtype=dtype)
+    symbol.layer = InputLayer(sizes, dtype, name or f"input_{COUNTS['input']}")
+    COUNTS["input"] += 1
+    return symbol
+
+
+def _snake(name: str) -> str:
+    """Return ``conv2d`` for ``Conv2D``, ``max_pooling2d`` for ``MaxPooling2D``."""
+    out = ""
+    for i, c in enumerate(name):
+        new = c.isupper() and i and (name[i - 1].islower() or (
+            i + 1 < len(name) and name[i + 1].islower() and not name[i - 1].isdigit()))
+        out += ("_" if new else "") + c.lower()
+    return out
+
+
+def layers_of(values: Iterable[Any]) -> list[Layer]:
+    """Return the Keras layers among values."""
+    return [v for v in values if isinstance(v, Layer)]
