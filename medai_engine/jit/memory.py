@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels import empty
+from ..kernels import clear_cache, empty
 from .record import Line, Program, Value, packed
 
 __all__ = ["ARENA", "Layout", "layout"]
@@ -27,7 +27,8 @@ class Arena:
     def hold(self, size: int) -> np.ndarray:
         """Return the memory, at least ``size`` bytes of it."""
         if self.memory.size < size:
-            self.memory = empty((0,), np.dtype(np.uint8))  # the old one may go first
+            self.memory = empty((0,), np.dtype(np.uint8))  # the old one goes first
+            clear_cache()  # with what the recorded run has left
             self.memory = empty((size,), np.dtype(np.uint8))
         return self.memory
 

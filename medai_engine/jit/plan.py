@@ -94,8 +94,8 @@ class Plan:
     def bind_lines(self) -> None:
         """Make every view and every argument list."""
         program, blocks = self.program, self.layout.blocks  # type: ignore[union-attr]
-        self.memory = ARENA.hold(self.layout.arena)  # type: ignore[union-attr]
         buffers = [empty(value.shape, value.dtype) for value in self.own]
+        self.memory = ARENA.hold(self.layout.arena)  # type: ignore[union-attr]
         arrays: dict[Value, np.ndarray] = {}
         for value in (*program.values(), *program.kept()):
             if value.kind in ("state", "constant"):
