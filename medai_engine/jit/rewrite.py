@@ -19,6 +19,7 @@ from ..tensor import Constant
 from .chains import chains
 from .epilogues import epilogues, pooling, results
 from .record import Line, Offset, Program, Value, packed
+from .upsampling import upsampling
 
 __all__ = ["RULES", "rewrite"]
 
@@ -190,7 +191,7 @@ RULES: Sequence[Callable[[Program], int]] = (
     fold, merge_constants, identities, common, dead, results, epilogues, pooling,
     chains, dead)
 # Rules that round differently: for me.jit(fn, exact=False).
-ROUNDING: Sequence[Callable[[Program], int]] = ()
+ROUNDING: Sequence[Callable[[Program], int]] = (upsampling,)
 
 
 def rewrite(program: Program, exact: bool = True) -> dict[str, int]:

@@ -157,7 +157,7 @@ def profile(plan: Plan, repeats: int = 10) -> Profile:
     kept = [(array, array.copy()) for array in {id(t.data): t.data for t in outside}.values()]
     rng = np.random.default_rng(0)
     inputs = [(a, rng.normal(size=a.shape).astype(a.dtype) if a.dtype.kind == "f" else
-               np.zeros(a.shape, a.dtype)) for a in plan.arguments]
+               np.zeros(a.shape, a.dtype)) for a in plan.arguments if a is not None]
     best = [float("inf")] * len(plan.calls)
     idle = min(elapsed(perf_counter()) for _ in range(100))
     try:
