@@ -62,12 +62,14 @@ def serve(peer: str, network: Network, threads: int) -> None:
 class Worker:
     """A peer's process."""
 
-    def __init__(self, peer: str, network: Network, threads: int):
+    module = "benchmarks.jit"
+
+    def __init__(self, peer: str, network: Network, threads: int, *options: str):
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "XLA_FLAGS":
                        f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}"}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.jit", "--serve", peer, network.name,
-             "--threads", str(threads)],
+            [sys.executable, "-m", self.module, "--serve", peer, network.name,
+             "--threads", str(threads), *options],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
         self.start = self.read()
 
@@ -171,7 +173,7 @@ def main() -> None:
     """Compare, print tables, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("models", nargs="*", default=list(NETWORKS), help=", ".join(NETWORKS))
-    parser.add_argument("--peers", nargs="*", default=[p for p in PEERS if p != "inexact"])
+    parser.add_argument("--peers", nargs="*", default=["medai", *PACKAGES])
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--serve", metavar="PEER", help=argparse.SUPPRESS)

@@ -165,8 +165,9 @@ def medai_net(network: Network) -> Any:
     return nn.Sequential(*layers)
 
 
-def medai(network: Network, threads: int, exact: bool = True) -> tuple[Any, Any]:
-    """Return a jitted training step, and a jitted prediction of one sample."""
+def medai(network: Network, threads: int, exact: bool = True,
+          jitted: bool = True) -> tuple[Any, Any]:
+    """Return a training step, and a prediction of one sample; both jitted, or both eager."""
     import medai_engine as me
     from medai_engine import functional as F
     from medai_engine import optim
@@ -186,10 +187,10 @@ def medai(network: Network, threads: int, exact: bool = True) -> tuple[Any, Any]
         optimizer.step()
         return loss.detach()
 
-    step = me.jit(train, exact=exact)
-
     alone = medai_net(network).eval()
-    predict = me.jit(me.no_grad()(lambda x: alone(x)))
+    step, predict = train, me.no_grad()(lambda x: alone(x))
+    if jitted:
+        step, predict = me.jit(train, exact=exact), me.jit(predict)
 
     def training() -> Any:
         return step(x, target)
@@ -375,6 +376,7 @@ def jax(network: Network, threads: int) -> tuple[Any, Any]:
 PEERS: dict[str, Callable[[Network, int], tuple[Any, Any]]] = {
     "medai": medai,
     "inexact": lambda network, threads: medai(network, threads, exact=False),
+    "eager": lambda network, threads: medai(network, threads, jitted=False),
     "torch": torch,
     "channels_last": lambda network, threads: torch(network, threads, "channels_last"),
     "compile": lambda network, threads: torch(network, threads, "compile"),
