@@ -14,7 +14,7 @@ import numpy as np
 
 from .errors import GraphError, ShapeError, say
 from .mode import MODE, switched
-from .tensor import CLOCK, Constant, Leaf, Tensor, last_written
+from .tensor import CLOCK, Constant, Gradient, Leaf, Tensor, last_written
 
 if TYPE_CHECKING:
     from .op import Op
@@ -318,9 +318,10 @@ def backward(output: Tensor, gradient: Any = None, *, retain_graph: bool = False
             recorder.touch(tensor)
         if tensor.grad is not None:
             with switched(grad=create_graph):
-                tensor.grad = tensor.grad + g
-        else:
-            tensor.grad = g if g.node is not None else own(g, taken)
+                g = tensor.grad + g
+        elif g.node is None:
+            g = own(g, taken)
+        tensor.grad = g if g.node is not None else Gradient(g.data, leaf)
 
 
 def drop(leaves: Iterable[Tensor]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from .errors import ParameterError, say
+from .errors import CaptureError, ParameterError, say
 from .mode import MODE
 
 __all__ = ["DEFAULT", "Generator", "manual_seed"]
@@ -53,6 +53,9 @@ class Generator:
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go to a seed and position that ``get_state`` gave."""
+        if MODE.get().recorder is not None:
+            raise CaptureError(say("me.jit", "random numbers that go on from call to call",
+                                   "a seed set inside", "Set it before the call"))
         self.seed, self.offset = int(state["seed"]), int(state["offset"])
 
     def __repr__(self) -> str:

@@ -15,8 +15,8 @@ import numpy as np
 from .errors import CaptureError, DTypeError, GraphError, ShapeError, say
 from .mode import MODE
 
-__all__ = ["CLOCK", "EPOCH", "Buffer", "Constant", "Leaf", "Parameter", "Tensor", "as_leaf",
-           "is_scalar", "last_written", "mark_written"]
+__all__ = ["CLOCK", "EPOCH", "Buffer", "Constant", "Gradient", "Leaf", "Parameter", "Tensor",
+           "as_leaf", "is_scalar", "last_written", "mark_written"]
 
 EPOCH = [0]  # ticks when something changes that plans were made for: flags, bindings, options
 CLOCK = [0]  # ticks at every write in place; nodes remember the time, written storage too
@@ -284,6 +284,22 @@ class Constant(Tensor):
     """A number of the program's text as a tensor: the 2 of ``x * 2``. Nobody writes to it."""
 
     __slots__ = ()
+
+
+class Gradient(Tensor):
+    """What ``backward`` leaves in a leaf's ``grad``; it knows whose it is.
+
+    Attributes
+    ----------
+    leaf : Leaf or None
+        The end of the graph that it arrived at.
+    """
+
+    __slots__ = ("leaf",)
+
+    def __init__(self, data: np.ndarray, leaf: Leaf | None = None):
+        super().__init__(data)
+        self.leaf = leaf
 
 
 class Buffer(Tensor):

@@ -693,3 +693,80 @@ def test_arguments_in_any_layout(place):
     for x, _ in batches_of_test[:3]:
         f(x)
         assert (f(place(x)).numpy() == f(np.array(place(x), np.float32)).numpy()).all()
+
+
+def test_update_by_hand_in_a_function_of_its_own():
+    found = []
+    for wrap in (lambda f: f, me.jit):
+        model = network()
+
+        def update(model=model):
+            with me.no_grad():
+                for p in model.parameters():
+                    p -= 0.1 * p.grad
+                    p.grad = None
+
+        update = wrap(update)
+        for x, y in batches_of_test[:6]:
+            F.cross_entropy(model(x), y).backward()
+            update()
+            assert all(p.grad is None for p in model.parameters())
+        found.append([p.numpy().copy() for p in model.parameters()])
+    assert all((a == b).all() for a, b in zip(*found, strict=True))
+
+
+def test_gradients_given_by_hand():
+    w = nn.Parameter([1.0, 2.0])
+
+    @me.jit
+    def f(x):
+        w.grad = (w * x).detach()
+
+    for k in range(1, 5):
+        f(np.full(2, k, np.float32))
+        assert w.grad.numpy().tolist() == [k, 2 * k]
+
+
+def test_a_seed_cannot_be_set_inside():
+    with pytest.raises(me.GraphError, match="before the call"):
+        me.jit(lambda x: me.manual_seed(0) and x)(np.ones(2, np.float32))
+
+
+def adversarial():
+    """Return a step of a generator and a discriminator, frozen where it is only looked through."""
+    me.manual_seed(2)
+    maker = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.LeakyReLU(0.2), nn.Linear(8, 6))
+    judge = nn.Sequential(nn.Linear(6, 8), nn.LeakyReLU(0.2), nn.Dropout(0.2), nn.Linear(8, 1))
+    make, tell = (optim.Adam(m.parameters(), lr=0.01, betas=(0.5, 0.999)) for m in (maker, judge))
+
+    def step(real):
+        fake = maker(me.random.normal((real.shape[0], 4)))
+        tell.zero_grad()
+        ones, zeros = me.ones((real.shape[0], 1)), me.zeros((real.shape[0], 1))
+        loss = (F.binary_cross_entropy_with_logits(judge(real), ones)
+                + F.binary_cross_entropy_with_logits(judge(fake.detach()), zeros))
+        loss.backward()
+        tell.step()
+        judge.requires_grad_(False)
+        make.zero_grad()
+        cheat = F.binary_cross_entropy_with_logits(judge(fake), ones)
+        cheat.backward()
+        make.step()
+        judge.requires_grad_(True)
+        return loss.detach(), cheat.detach(), fake.detach()
+
+    return step, [maker, judge]
+
+
+def test_two_networks_against_each_other():
+    found = []
+    for wrap in (lambda f: f, me.jit):
+        step, nets = adversarial()
+        step = wrap(step)
+        me.manual_seed(6)
+        values = [[t.numpy().copy() for t in step(x)] for x, _ in batches_of_test]
+        found.append([a for v in values for a in v]
+                     + [t.numpy().copy() for net in nets for t in net.state_dict().values()]
+                     + [p.grad.numpy().copy() for net in nets for p in net.parameters()])
+    assert all((a == b).all() for a, b in zip(*found, strict=True))
+    assert len(step.plans) == 1

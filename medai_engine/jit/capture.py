@@ -279,6 +279,7 @@ class Entry:
                  flat: bool, mode: Mode, owner: Jitted):
         program = recorder.program
         self.begin: list[tuple[Any, bool]] = []
+        recorder.gradients()
         for leaf, was_there in recorder.leaves():
             position: Any = recorder.positions.get(id(leaf), leaf)
             value = None if leaf.grad is None else recorder.value(leaf.grad)

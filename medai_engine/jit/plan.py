@@ -15,7 +15,7 @@ import numpy as np
 from .. import kernels
 from ..kernels import copy_in, empty, ready, references, unheld
 from ..op import OPS, Op
-from ..tensor import CLOCK, Tensor
+from ..tensor import CLOCK, Gradient, Tensor
 from .memory import ARENA, Layout, is_view, layout, whole
 from .record import Line, Offset, Program, Recorder, Value
 from .rewrite import rewrite
@@ -125,8 +125,8 @@ class Plan:
         self.marked = written_tensors(program, states=False)  # those are in nobody's graph
         for leaf, kept in program.grads:
             array = arrays[kept] if kept is not None else None
-            self.grads.append((leaf, array if array is None or type(leaf) is int
-                               else Tensor(array)))
+            self.grads.append((leaf, Gradient(array, leaf.node)
+                               if array is not None and isinstance(leaf, Tensor) else array))
 
     def bind_line(self, line: Line, arrays: dict[Value, np.ndarray]) -> None:
         """Append the call of a line, or make its views."""
@@ -187,7 +187,8 @@ class Plan:
             function(*arguments)
         for leaf, g in self.grads:
             if type(leaf) is int:
-                tensors[leaf].grad = None if g is None else Tensor(g.copy())
+                t = tensors[leaf]
+                t.grad = None if g is None else Gradient(g.copy(), t.node)
             else:
                 leaf.grad = g
         CLOCK[0] = now = CLOCK[0] + 1

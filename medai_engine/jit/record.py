@@ -21,7 +21,7 @@ import numpy as np
 from ..errors import CaptureError, MedaiError, say
 from ..mode import MODE
 from ..op import OPS, Op
-from ..tensor import Constant, Tensor
+from ..tensor import Constant, Gradient, Tensor
 
 __all__ = ["Line", "Offset", "Program", "Recorder", "Value", "user_line"]
 
@@ -248,6 +248,10 @@ class Recorder:
         found = self.find(array)
         if found is not None:
             return found
+        leaf = t.leaf.tensor() if type(t) is Gradient and t.leaf is not None else None
+        if leaf is not None and leaf.grad is t:
+            self.touch(leaf)
+            return self.known[id(array)][1]
         owner = array
         while isinstance(owner.base, np.ndarray):
             owner = owner.base
@@ -274,6 +278,13 @@ class Recorder:
                 value.kind = "constant"
         self.outside.clear()
         self.known.clear()
+
+    def gradients(self) -> None:
+        """Note the gradients that were given to leaves by hand."""
+        for _, source, _ in self.outside:
+            t = source()
+            if t is not None and t.grad is not None and self.find(t.grad.data) is not None:
+                self.touch(t)
 
     def leaves(self) -> list[tuple[Tensor, bool | None]]:
         """Return the leaves outside whose gradients the function looks at or leaves."""
