@@ -469,3 +469,19 @@ def test_inexact_training_follows_exact_training():
         losses.append([float(jitted(me.Tensor(IMAGES)).numpy()) for _ in range(5)])
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
     assert losses[0][-1] < 0.9 * losses[0][0]
+
+
+@given(functions(), st.sampled_from([(6, 5), (1, 4), (40, 130)]),
+       st.sampled_from([np.float32, np.float64]), st.sampled_from(["fast", "reference"]))
+def test_random_functions_replayed_equal_eager(drawn, shape, dtype, text):
+    steps, order = drawn
+    function = built(steps, order)
+    jitted = me.jit(function)
+    with me.backend(text):
+        for seed in range(3):  # recorded, bound, replayed
+            draws = np.random.default_rng(seed)
+            tensors = [me.Tensor(draws.normal(size=shape).astype(dtype)) for _ in range(3)]
+            found, wanted = (flatten(f(*tensors))[0] for f in (jitted, function))
+            for got, want in zip(found, wanted, strict=True):
+                np.testing.assert_array_equal(got.numpy(), want.numpy())
+    assert len(jitted.plans) == 1
