@@ -1,5 +1,7 @@
 """Convolution layers of well-known networks: forward, input gradient, weight gradient.
 
+Where ReLU and max pooling of 2 x 2 follow, the same again with both of them in one kernel.
+
     python -m benchmarks.conv                        # all cases, one thread
     python -m benchmarks.conv depthwise volume --threads 2
 
@@ -41,16 +43,17 @@ class Case:
     stride: int = 1
     padding: int = 0
     groups: int = 1
+    pools: bool = False
 
 
 CASES = [
-    Case("cnn64 conv1", 32, (64, 64), 1, 32, 3),
-    Case("cnn64 conv2", 32, (31, 31), 32, 64, 3),
-    Case("cnn64 conv3", 32, (14, 14), 64, 128, 3),
-    Case("cnn224 conv1", 2, (224, 224), 3, 32, 3),
-    Case("cnn224 conv2", 2, (111, 111), 32, 64, 3),
-    Case("cnn224 conv3", 2, (54, 54), 64, 128, 3),
-    Case("cnn256 conv3", 2, (62, 62), 64, 64, 3),
+    Case("cnn64 conv1", 32, (64, 64), 1, 32, 3, pools=True),
+    Case("cnn64 conv2", 32, (31, 31), 32, 64, 3, pools=True),
+    Case("cnn64 conv3", 32, (14, 14), 64, 128, 3, pools=True),
+    Case("cnn224 conv1", 2, (224, 224), 3, 32, 3, pools=True),
+    Case("cnn224 conv2", 2, (111, 111), 32, 64, 3, pools=True),
+    Case("cnn224 conv3", 2, (54, 54), 64, 128, 3, pools=True),
+    Case("cnn256 conv3", 2, (62, 62), 64, 64, 3, pools=True),
     Case("dcgan conv of the critic", 32, (14, 14), 64, 128, 5, 2, 2),
     Case("ResNet-18 stem", 2, (224, 224), 3, 64, 7, 2, 3),
     Case("ResNet-18 56x56", 4, (56, 56), 64, 64, 3, 1, 1),
@@ -85,9 +88,39 @@ def ours(case: Case, x: np.ndarray, weight: np.ndarray, g: np.ndarray) -> dict[s
     names = ("conv", "conv_grad_input", "conv_grad_weight")
     kernels = [me.kernels.lookup(name, "fast") for name in names]
     y, of_x, of_weight = np.empty_like(g), np.empty_like(x), np.empty_like(weight)
-    return {"forward": lambda: (kernels[0](x, weight, None, y, *geometry), y)[1],
+    runs = {"forward": lambda: (kernels[0](x, weight, None, y, *geometry), y)[1],
             "input": lambda: (kernels[1](g, weight, of_x, *geometry), of_x)[1],
             "weight": lambda: (kernels[2](x, g, of_weight, *geometry), of_weight)[1]}
+    return {**runs, **(ours_pooled(x, weight, g, geometry) if case.pools else {})}
+
+
+def ours_pooled(x: np.ndarray, weight: np.ndarray, g: np.ndarray, geometry: Any) -> dict[str, Run]:
+    """Return the kernels with ReLU and pooling; the gradient is the one of the pooled output."""
+    names = ("conv_pool", "conv_pool_grad_input", "conv_pool_grad_weight", "relu_grad")
+    pool, of_input, of_weights, relu_grad = [me.kernels.lookup(n, "fast") for n in names]
+    windows, sizes = (1, 2, 2), g.shape[1:4]
+    g = halved(g)
+    y, before, index = np.empty_like(g), np.empty_like(g), np.empty(g.shape, np.uint8)
+    of_x, of_weight = np.empty_like(x), np.empty_like(weight)
+
+    def forward() -> np.ndarray:
+        pool(x, weight, None, y, index, *geometry, "relu", (), windows, sizes)
+        return y
+
+    def pull(kernel: Any, inputs: tuple[Any, ...], out: np.ndarray) -> np.ndarray:
+        relu_grad(g, y, before)
+        kernel(*inputs, out, *geometry, windows, sizes)
+        return out
+
+    return {"pooled": forward,
+            "p. input": lambda: pull(of_input, (before, index, weight), of_x),
+            "p. weight": lambda: pull(of_weights, (x, before, index), of_weight)}
+
+
+def halved(g: np.ndarray) -> np.ndarray:
+    """Return a gradient behind windows of 2 x 2: one entry of each."""
+    rows, columns = (n // 2 * 2 for n in g.shape[-3:-1])
+    return np.ascontiguousarray(g[..., :rows:2, :columns:2, :])
 
 
 def theirs(case: Case, x: np.ndarray, weight: np.ndarray, g: np.ndarray,
@@ -108,8 +141,25 @@ def theirs(case: Case, x: np.ndarray, weight: np.ndarray, g: np.ndarray,
             tg, tx, tw, None, stride, padding, [1] * axes, False, [0] * axes, case.groups,
             [wanted == 0, wanted == 1, False])[wanted]
 
-    return {"forward": lambda: forward(tx, tw, None, stride, padding, 1, case.groups),
+    runs = {"forward": lambda: forward(tx, tw, None, stride, padding, 1, case.groups),
             "input": lambda: pull(0), "weight": lambda: pull(1)}
+    if not case.pools:
+        return runs
+    functional = torch.nn.functional
+    small = torch.from_numpy(halved(g)).movedim(-1, 1).contiguous(memory_format=layout)
+
+    def pooled(x: Any, weight: Any) -> Any:
+        y = functional.relu(forward(x, weight, None, stride, padding, 1, case.groups))
+        return functional.max_pool2d(y, 2)
+
+    leaves = [t.detach().requires_grad_() for t in (tx, tw)]
+    graphs = [pooled(leaves[0], tw), pooled(tx, leaves[1])]
+
+    def back(i: int) -> Any:
+        return torch.autograd.grad(graphs[i], leaves[i], small, retain_graph=True)[0]
+
+    return {**runs, "pooled": lambda: pooled(tx, tw), "p. input": lambda: back(0),
+            "p. weight": lambda: back(1)}
 
 
 def seconds(run: Run, threads: int) -> float:
@@ -118,6 +168,14 @@ def seconds(run: Run, threads: int) -> float:
     start = clock()
     run()
     return clock() - start
+
+
+def differs(a: np.ndarray, b: np.ndarray, direction: str) -> bool:
+    """Compare entry by entry; gradients of maxima, of which rounding may move one to another
+    place, as a whole."""
+    if direction.startswith("p."):
+        return bool(np.linalg.norm(a - b) > 1e-2 * np.linalg.norm(b))
+    return bool(np.abs(a - b).max() > 1e-4 * np.abs(b).max())
 
 
 def measure(case: Case, rounds: int, threads: int) -> list[dict[str, Any]]:
@@ -138,7 +196,7 @@ def measure(case: Case, rounds: int, threads: int) -> list[dict[str, Any]]:
         a = run()
         for other in others:
             b = other[direction]().movedim(1, -1).numpy().reshape(a.shape)
-            if np.abs(a - b).max() > 1e-4 * np.abs(b).max():
+            if differs(a, b, direction):
                 raise SystemExit(f"{case.name} {direction}: results differ from PyTorch's")
         times = []
         for _ in range(rounds):
