@@ -3,14 +3,14 @@
     out[f, k, c] = sum over pixels o of g[o, f] x[o * stride - padding + k * dilation, c]
 
 Chunks are parts of the pixels times blocks of the weight that fit into L2. Loops, outside in:
-groups of about GROUP pixels, whose NR channels of g are packed and stay in L1 > kernel positions,
-whose pixels outside x are cut off > tiles of MR input channels x NR output channels > rows of
-pixels. With few input channels the kernel positions of a row count as channels too. The pixels are
+groups of about GROUP pixels, whose g is packed, whole lines of it > blocks of NR channels of g >
+kernel positions, whose pixels outside x are cut off > tiles of MR input channels x NR output
+channels > rows of pixels. With few input channels the kernel positions of a row count as channels too. The pixels are
 cut into parts only while the copies of the weight stay under PARTS_BYTES.
 
 A sum runs over the pixels of a group in registers, then over groups, then over parts, in order:
 all cut by shape alone, no trace of tiles or threads.
-Bytes: x and g once for each block of the weight. Source: see taps.inc.
+Bytes: x and g once for each range of blocks of the weight. Source: see taps.inc.
 """
 
 cimport numpy as cnp
@@ -30,7 +30,6 @@ cdef extern from "grad_weight.h":
         Py_ssize_t l, r, length
     struct grad_weight_kernels:
         void *tile
-        void *depth
         void *sum_parts
         void *pack
         Py_ssize_t mr, nr
@@ -40,9 +39,6 @@ ctypedef void (*tile_fn)(
     Py_ssize_t m, Py_ssize_t n, const conv_tap *taps, Py_ssize_t count, const void *l,
     Py_ssize_t lis, Py_ssize_t lks, const void *r, Py_ssize_t rks, void *c, Py_ssize_t ldc,
     int accumulate, const void *bias) noexcept nogil
-ctypedef void (*depth_fn)(
-    Py_ssize_t n, const conv_tap *taps, Py_ssize_t count, const void *l, Py_ssize_t lks,
-    const void *r, Py_ssize_t rks, void *c) noexcept nogil
 ctypedef void (*sum_fn)(
     const void *parts, Py_ssize_t count, Py_ssize_t stride, Py_ssize_t m, Py_ssize_t n, void *out,
     Py_ssize_t ldc) noexcept nogil
@@ -52,7 +48,7 @@ ctypedef void (*pack_fn)(
 
 cdef enum:
     GROUP = 256                 # pixels: 32 KiB of packed g
-    DEPTH_GROUP = 4096          # values of g: 16 KiB, and as many of x
+    TOGETHER_BYTES = 256 << 10  # of sums, and of packed g, of the blocks that a chunk computes
     DIRECT_BYTES = 512          # of a pixel of g: wider ones push each other out of L1
     PARTS_BYTES = 4 << 20       # of copies of the weight
 
@@ -60,20 +56,20 @@ cdef enum:
 cdef struct Weight:
     const grad_weight_kernels *kernels
     Py_ssize_t size, mr, nr
-    bint depthwise, joined              # joined: positions along the last axis are channels
+    bint joined                         # positions along the last axis are channels
     bint direct                         # g is read where it lies: few tiles would use its copy
     const char *x
     const char *g
     char *out
     Axis axis[3]                        # source of x, out of g
-    Py_ssize_t N, T, groups             # T kernel positions; depthwise counts as one group
+    Py_ssize_t N, T, groups             # T kernel positions
     Py_ssize_t ci, co, cg, fg           # channels of x and g, and of a group of them
-    Py_ssize_t lanes                    # output channels of a block: NR, or all of depthwise
-    Py_ssize_t blocks, spans            # of a group: output channels, ranges of input channels
+    Py_ssize_t blocks, spans            # of a group: NR output channels, ranges of input channels
+    Py_ssize_t ranges, together         # of blocks; blocks of the longest
     Py_ssize_t width                    # input channels of the longest range
     Py_ssize_t segments, rows, units    # of a row of g; rows of a pixel group; pixel groups
     Py_ssize_t parts
-    char *copies                        # [part][block of the weight][T][width][lanes]
+    char *copies                        # [part][range and span][block][T][width][NR]
     Pooled pooled                       # what g is, where it has an index
 
 
@@ -110,110 +106,119 @@ cdef void add_position(const Weight *p, Py_ssize_t tap, Py_ssize_t rows, Py_ssiz
     """Add the products of `rows` channels of x (of further kernel positions too) with n of g."""
     cdef Py_ssize_t tiles = ceil_div(rows, p.mr), tile, i, lks = p.axis[2].stride * p.ci
     cdef Py_ssize_t count = list_rows(p, tap, row0, row1, w0, w1, a, b, rks, taps)
-    if count and p.depthwise:
-        for i in range(ceil_div(n, p.nr)):
-            tile = i * p.nr
-            (<depth_fn>p.kernels.depth)(min(p.nr, n - tile), taps, count, x + tile * p.size, lks,
-                                        g + tile * p.size, rks, sums + tile * p.size)
-    elif count:
-        for tile in range(tiles):
-            i = cut(rows, tiles, tile)
-            (<tile_fn>p.kernels.tile)(
-                cut(rows, tiles, tile + 1) - i, p.nr if n > p.nr // 2 else p.nr // 2, taps, count,
-                x + i * p.size, 1, lks, g, rks, sums + i * p.nr * p.size, p.nr, True, NULL)
+    for tile in range(tiles if count else 0):
+        i = cut(rows, tiles, tile)
+        (<tile_fn>p.kernels.tile)(
+            cut(rows, tiles, tile + 1) - i, p.nr if n > p.nr // 2 else p.nr // 2, taps, count,
+            x + i * p.size, 1, lks, g, rks, sums + i * p.nr * p.size, p.nr, True, NULL)
+
+
+cdef void add_unit(const Weight *p, Py_ssize_t n, Py_ssize_t c0, Py_ssize_t c1, Py_ssize_t row0,
+                   Py_ssize_t row1, Py_ssize_t w0, Py_ssize_t w1, const char *x, const char *g,
+                   Py_ssize_t rks, conv_tap *taps, char *sums) noexcept nogil:
+    """Add the products of a group of pixels to a block of the weight."""
+    cdef const Axis *A = &p.axis[2]
+    cdef Py_ssize_t first = w0, last = w0, t, step = p.nr * p.size
+    cdef char *to
+    if p.joined:    # pixels that all positions along the last axis use: one product for these
+        first = max(w0, ceil_div(A.padding, A.stride))
+        last = max(first, min(w1, ceil_div(A.source + A.padding - A.kernel + 1, A.stride)))
+        for t in range(p.T // A.kernel):
+            add_position(p, t * A.kernel, A.kernel * p.cg, n, row0, row1, w0, w1, first, last,
+                         x, g, rks, taps, sums + t * A.kernel * p.cg * step)
+    for t in range(p.T):
+        to = sums + t * p.width * step
+        if w0 < first:
+            add_position(p, t, c1 - c0, n, row0, row1, w0, w1, w0, first, x, g, rks, taps, to)
+        if last < w1:
+            add_position(p, t, c1 - c0, n, row0, row1, w0, w1, last, w1, x, g, rks, taps, to)
 
 
 cdef void part_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
-    """A part of the pixels, for one block of the weight."""
+    """A part of the pixels, for a range of the blocks of the weight."""
     cdef Weight *p = <Weight *>ctx
-    cdef Py_ssize_t size = p.size, lanes = p.lanes, chunks = p.groups * p.blocks * p.spans
+    cdef Py_ssize_t size = p.size, nr = p.nr, targets = p.groups * p.ranges * p.spans
     cdef Py_ssize_t part = chunk % p.parts, target = chunk // p.parts
-    cdef Py_ssize_t span = target % p.spans, block = target // p.spans
-    cdef Py_ssize_t group = block // p.blocks, j = block % p.blocks * lanes
-    cdef Py_ssize_t n = min(lanes, p.fg - j)
+    cdef Py_ssize_t span = target % p.spans, group = target // p.spans // p.ranges
+    cdef Py_ssize_t b0 = cut(p.blocks, p.ranges, target // p.spans % p.ranges)
+    cdef Py_ssize_t b1 = cut(p.blocks, p.ranges, target // p.spans % p.ranges + 1)
+    cdef Py_ssize_t channel = group * p.fg + b0 * nr, n = min(b1 * nr, p.fg) - b0 * nr
     cdef Py_ssize_t c0 = cut(p.cg, p.spans, span), c1 = cut(p.cg, p.spans, span + 1)
-    cdef Py_ssize_t unit, row0, row1, w0, w1, first, last, channel, t, W = p.axis[2].out, rks = lanes
-    cdef const Axis *A = &p.axis[2]
-    cdef Py_ssize_t copy = p.T * p.width * lanes * size
+    cdef Py_ssize_t unit, row0, row1, w0, w1, b, first, count, W = p.axis[2].out
+    cdef Py_ssize_t block = p.T * p.width * nr * size, copy = p.together * block
     cdef conv_tap *taps = <conv_tap *>scratch(0, p.rows * sizeof(conv_tap))
-    cdef const char *x = p.x + (j if p.depthwise else group * p.cg + c0) * size
+    cdef const char *x = p.x + (group * p.cg + c0) * size
     cdef const char *g
-    cdef char *packed = <char *>scratch(1, copy + p.rows * ceil_div(W, p.segments) * lanes * size)
+    cdef char *packed = <char *>scratch(
+        1, copy + p.rows * ceil_div(W, p.segments) * p.together * nr * size)
     cdef char *sums = packed
-    cdef char *to
     packed += copy
     if p.parts > 1:
-        sums = p.copies + (part * chunks + target) * copy
+        sums = p.copies + (part * targets + target) * copy
     memset(sums, 0, copy)
     for unit in range(cut(p.units, p.parts, part), cut(p.units, p.parts, part + 1)):
         row0 = unit // p.segments * p.rows
         row1 = min(row0 + p.rows, p.N * p.axis[0].out * p.axis[1].out)
         w0 = cut(W, p.segments, unit % p.segments)
         w1 = cut(W, p.segments, unit % p.segments + 1)
-        first, channel, g = row0 * W + w0, group * p.fg + j, packed
-        if p.pooled.index:
-            unpool_pixels(&p.pooled, first, (row1 - row0) * (w1 - w0), channel, n, lanes, packed)
-        elif p.direct:
-            rks, g = p.co, p.g + (first * p.co + channel) * size
-        else:
-            (<pack_fn>p.kernels.pack)(p.g + (first * p.co + channel) * size, p.co,
-                                      (row1 - row0) * (w1 - w0), n, lanes, packed)
-        first, last = w0, w0
-        if p.joined:    # pixels that all positions along the last axis use: one product for these
-            first = max(w0, ceil_div(A.padding, A.stride))
-            last = max(first, min(w1, ceil_div(A.source + A.padding - A.kernel + 1, A.stride)))
-            for t in range(p.T // A.kernel):
-                add_position(p, t * A.kernel, A.kernel * p.cg, n, row0, row1, w0, w1, first, last,
-                             x, g, rks, taps, sums + t * A.kernel * p.cg * lanes * size)
-        for t in range(p.T):
-            to = sums + t * p.width * lanes * size
-            if w0 < first:
-                add_position(p, t, c1 - c0, n, row0, row1, w0, w1, w0, first, x, g, rks, taps, to)
-            if last < w1:
-                add_position(p, t, c1 - c0, n, row0, row1, w0, w1, last, w1, x, g, rks, taps, to)
+        first, count = row0 * W + w0, (row1 - row0) * (w1 - w0)
+        g = p.g + (first * p.co + channel) * size
+        if not p.direct and not p.pooled.index:
+            (<pack_fn>p.kernels.pack)(g, p.co, count, n, nr, packed)
+        for b in range(b1 - b0):
+            if p.direct:
+                add_unit(p, min(nr, n - b * nr), c0, c1, row0, row1, w0, w1, x, g + b * nr * size,
+                         p.co, taps, sums + b * block)
+                continue
+            if p.pooled.index:
+                unpool_pixels(&p.pooled, first, count, channel + b * nr, min(nr, n - b * nr), nr,
+                              packed + b * count * nr * size)
+            add_unit(p, min(nr, n - b * nr), c0, c1, row0, row1, w0, w1, x,
+                     packed + b * count * nr * size, nr, taps, sums + b * block)
     if p.parts == 1:
         store(p, target, sums, 0)
 
 
 cdef void store(const Weight *p, Py_ssize_t target, const char *sums,
                 Py_ssize_t stride) noexcept nogil:
-    """Add the parts of a block of the weight, transposed."""
-    cdef Py_ssize_t span = target % p.spans, block = target // p.spans, t
-    cdef Py_ssize_t group = block // p.blocks, j = block % p.blocks * p.lanes
+    """Add the parts of a range of blocks of the weight, transposed."""
+    cdef Py_ssize_t span = target % p.spans, group = target // p.spans // p.ranges, b, t, f
+    cdef Py_ssize_t b0 = cut(p.blocks, p.ranges, target // p.spans % p.ranges)
+    cdef Py_ssize_t b1 = cut(p.blocks, p.ranges, target // p.spans % p.ranges + 1)
     cdef Py_ssize_t c0 = cut(p.cg, p.spans, span), c1 = cut(p.cg, p.spans, span + 1)
-    for t in range(p.T):
-        (<sum_fn>p.kernels.sum_parts)(
-            sums + t * p.width * p.lanes * p.size, p.parts, stride, c1 - c0,
-            min(p.lanes, p.fg - j),
-            p.out + (((group * p.fg + j) * p.T + t) * p.cg + c0) * p.size, p.T * p.cg)
+    for b in range(b0, b1):
+        f = group * p.fg + b * p.nr
+        for t in range(p.T):
+            (<sum_fn>p.kernels.sum_parts)(
+                sums + ((b - b0) * p.T + t) * p.width * p.nr * p.size, p.parts, stride, c1 - c0,
+                min(p.nr, p.fg - b * p.nr), p.out + ((f * p.T + t) * p.cg + c0) * p.size,
+                p.T * p.cg)
 
 
 cdef void store_chunk(void *ctx, Py_ssize_t target, int worker) noexcept nogil:
     cdef Weight *p = <Weight *>ctx
-    cdef Py_ssize_t copy = p.T * p.width * p.lanes
-    store(p, target, p.copies + target * copy * p.size,
-          copy * p.groups * p.blocks * p.spans)
+    cdef Py_ssize_t copy = p.together * p.T * p.width * p.nr
+    store(p, target, p.copies + target * copy * p.size, copy * p.groups * p.ranges * p.spans)
 
 
 cdef void run(Weight *p) noexcept nogil:
     cdef Py_ssize_t W = p.axis[2].out, rows = p.N * p.axis[0].out * p.axis[1].out, copy, targets
+    cdef Py_ssize_t block = p.T * p.cg * p.nr * p.size
     cdef double work
-    cdef Py_ssize_t pixels = GROUP
-    p.lanes = p.nr
-    if p.depthwise:     # all channels of a pixel, which follow each other
-        p.lanes = ceil_div(p.fg, p.nr) * p.nr
-        pixels = max(8, min(GROUP, DEPTH_GROUP // p.fg))
-    p.direct = not p.pooled.index and (
-        p.depthwise or (p.joined and p.fg % p.nr == 0 and p.co * p.size <= DIRECT_BYTES))
-    p.blocks = ceil_div(p.fg, p.lanes)
-    p.spans = min(ceil_div(p.cg, p.mr), ceil_div(p.T * p.cg * p.lanes * p.size, BLOCK_BYTES))
+    p.blocks = ceil_div(p.fg, p.nr)
+    work = <double>rows * W * p.T * p.cg * p.blocks * p.nr * p.groups
+    p.direct = (not p.pooled.index and p.joined and p.fg % p.nr == 0
+                and p.co * p.size <= DIRECT_BYTES)
+    p.spans = min(ceil_div(p.cg, p.mr), ceil_div(block, BLOCK_BYTES))
     p.width = ceil_div(p.cg, p.spans)
-    p.segments = ceil_div(W, pixels)
-    p.rows = max(1, pixels // W)
+    p.together = max(1, min(p.blocks, TOGETHER_BYTES // max(block, GROUP * p.nr * p.size)))
+    p.ranges = ceil_div(p.blocks, p.together)
+    p.together = ceil_div(p.blocks, p.ranges)
+    p.segments = ceil_div(W, GROUP)
+    p.rows = max(1, GROUP // W)
     p.units = ceil_div(rows, p.rows) * p.segments
-    targets = p.groups * p.blocks * p.spans
-    copy = targets * p.T * p.width * p.lanes * p.size
-    work = <double>rows * W * p.T * p.cg * p.blocks * p.lanes * p.groups
+    targets = p.groups * p.ranges * p.spans
+    copy = targets * p.together * p.T * p.width * p.nr * p.size
     p.parts = min(p.units, ceil_div(CHUNKS, targets))
     p.parts = max(1, min(p.parts, min(PARTS_BYTES // copy, <Py_ssize_t>(work / ALONE))))
     p.copies = <char *>scratch(2, copy * p.parts) if p.parts > 1 else NULL
@@ -232,8 +237,6 @@ cdef void fill(Weight *p, cnp.ndarray x, cnp.ndarray out, Py_ssize_t co, Py_ssiz
     fold_pixels(p.axis, &p.N)
     p.ci, p.co = cnp.PyArray_DIM(x, 4), co
     p.groups, p.cg, p.fg = groups, p.ci // groups, p.co // groups
-    if groups > 1 and p.cg == 1 and p.fg == 1:
-        p.depthwise, p.groups, p.fg = True, 1, p.co
     p.joined = groups == 1 and p.axis[2].dilation == 1 and p.axis[2].kernel > 1 and p.cg < p.mr
     p.x, p.out = cnp.PyArray_BYTES(x), cnp.PyArray_BYTES(out)
 
