@@ -71,7 +71,7 @@ cdef enum:
     PARTS = 16          # chunks aimed at where there are few heads
     ALONE = 1 << 19     # multiply-adds that are worth a thread
     WITH_GIL = 1 << 14  # ... and under which the GIL is not worth releasing
-    FEW = 4             # queries for which k and v are read where they lie: copies cost more than dots
+    FEW = 4             # queries for which k and v are read where they lie: copies cost more
 
 cdef struct Job:
     const attention_kernels *kernels
@@ -154,7 +154,7 @@ cdef void pack(const Job *p, const char *rows, Py_ssize_t row_step, Py_ssize_t n
 
 cdef void tile_of(const Job *p, Py_ssize_t head, Py_ssize_t i, Py_ssize_t rows, Py_ssize_t j,
                   Py_ssize_t n, char *s, scores *tile) noexcept nogil:
-    """The scores of queries i .. i + rows and keys j .. j + n, where they will be and their mask."""
+    """The scores of queries i .. i + rows and keys j .. j + n: their place and their mask."""
     tile.s, tile.step, tile.rows, tile.n = s, KEYS + PAD, rows, n
     tile.kind, tile.mask_step = p.kind, p.mask_l
     if p.kind != NO_MASK:

@@ -1,7 +1,8 @@
 """Pooling and resampling; equations in reference.py, windows in pool.inc.
 
-Order: chunks of about CHUNK elements of the result, pieces of one row (sample, depth, height) of
-it. Bytes: inputs and outputs once, see reference.py. Source: see reference.py.
+Order: chunks of about CHUNK elements of x or the result, whichever is larger, in pieces of one row
+(sample, depth, height) of the result; those of weighted sums are so short that the rows of x which
+they read, and the sum of these, stay in L1. Bytes: inputs and outputs once, see reference.py. Source: see reference.py.
 """
 
 from libc.stdint cimport int32_t, int64_t
@@ -11,13 +12,14 @@ from numpy cimport (
     PyArray_DATA,
     PyArray_DIM,
     PyArray_ITEMSIZE,
+    PyArray_SIZE,
     PyArray_TYPE,
     import_array,
     ndarray,
 )
 
 from ..simd cimport isa
-from ..threads.pool cimport parallel_for
+from ..threads.pool cimport parallel_for, scratch
 
 import_array()
 
@@ -30,7 +32,7 @@ cdef extern from "pool.h" nogil:
         const void *weights
     ctypedef void (*pool_row)(const void *x, int32_t *index, void *y, const pool_axis *axes,
                               Py_ssize_t C, Py_ssize_t row, Py_ssize_t first,
-                              Py_ssize_t last) noexcept nogil
+                              Py_ssize_t last, void *sums) noexcept nogil
     struct pool_kernels:
         pool_row max_pool, max_pool_grad, resample
         void (*take)(const void *x, const int32_t *index, void *y, Py_ssize_t places,
@@ -39,6 +41,7 @@ cdef extern from "pool.h" nogil:
 
 cdef enum:
     CHUNK = 16384   # elements that are worth another thread
+    BAND = 1024     # elements of x in a row of a piece of sums, which stay in L1 with their sum
 
 cdef struct Job:
     const pool_kernels *kernels
@@ -51,6 +54,7 @@ cdef struct Job:
     Py_ssize_t width, pieces        # columns of a piece, pieces of a row
     Py_ssize_t items, grain         # pieces of the result, and of a chunk
     Py_ssize_t places, outputs, item
+    Py_ssize_t sums                 # bytes of a row of x, where there are sums of rows
 
 
 cdef const pool_kernels *kernels_of(ndarray x) noexcept:
@@ -76,20 +80,25 @@ cdef void fill_axes(Job *job, ndarray x, tuple tables, tuple weights, tuple step
 cdef void row_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
     cdef Job *job = <Job *>ctx
     cdef Py_ssize_t k, first
+    cdef void *sums = scratch(0, job.sums)
     for k in range(chunk * job.grain, min((chunk + 1) * job.grain, job.items)):
         first = k % job.pieces * job.width
         job.row(job.x, job.index, job.y, job.axes, job.C, k // job.pieces, first,
-                min(first + job.width, job.columns))
+                min(first + job.width, job.columns), sums)
 
 
-cdef void run(Job *job, ndarray result) noexcept nogil:
-    """Compute the rows of the result (N, D, H, W, C)."""
+cdef void run(Job *job, ndarray x, ndarray y, ndarray result) noexcept nogil:
+    """Compute the rows of the result, which is y or the gradient of x (N, D, H, W, C)."""
     cdef Py_ssize_t rows = PyArray_DIM(result, 0) * PyArray_DIM(result, 1) * PyArray_DIM(result, 2)
+    cdef Py_ssize_t size = max(PyArray_SIZE(x), PyArray_SIZE(y)), wide
     job.columns, job.C = PyArray_DIM(result, 3), PyArray_DIM(result, 4)
-    job.width = min(job.columns, max(1, CHUNK // job.C))
+    wide = job.C
+    if job.sums:
+        wide *= 1 + (PyArray_DIM(x, 3) - 1) // job.columns     # of x, for a column of y
+    job.width = min(job.columns, max(1, (BAND if job.sums else CHUNK) // wide))
     job.pieces = (job.columns + job.width - 1) // job.width
     job.items = rows * job.pieces
-    job.grain = max(1, CHUNK // (job.width * job.C))
+    job.grain = max(1, <Py_ssize_t>(<double>CHUNK * job.items / size))
     parallel_for(row_chunk, job, (job.items + job.grain - 1) // job.grain)
 
 
@@ -100,8 +109,9 @@ def max_pool(ndarray x, ndarray y, ndarray index, ndarray d, ndarray h, ndarray 
     job.x = PyArray_BYTES(x)
     job.index = <int32_t *>PyArray_DATA(index)
     job.y = PyArray_BYTES(y)
+    job.sums = 0
     with nogil:
-        run(&job, y)
+        run(&job, x, y, y)
 
 
 def max_pool_grad(ndarray g, ndarray index, ndarray dx, ndarray d, ndarray h, ndarray w,
@@ -112,8 +122,9 @@ def max_pool_grad(ndarray g, ndarray index, ndarray dx, ndarray d, ndarray h, nd
     job.x = PyArray_BYTES(g)
     job.index = <int32_t *>PyArray_DATA(index)
     job.y = PyArray_BYTES(dx)
+    job.sums = 0
     with nogil:
-        run(&job, dx)
+        run(&job, dx, g, dx)
 
 
 def resample(ndarray x, ndarray y, ndarray d, ndarray h, ndarray w, ndarray weight_d,
@@ -124,8 +135,9 @@ def resample(ndarray x, ndarray y, ndarray d, ndarray h, ndarray w, ndarray weig
     job.x = PyArray_BYTES(x)
     job.index = NULL
     job.y = PyArray_BYTES(y)
+    job.sums = PyArray_DIM(x, 3) * PyArray_DIM(x, 4) * PyArray_ITEMSIZE(x)
     with nogil:
-        run(&job, y)
+        run(&job, x, y, y)
 
 
 cdef void take_chunk(void *ctx, Py_ssize_t n, int worker) noexcept nogil:

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* One axis: how many inputs and outputs, (start, stop) per output, step, weights (outputs, width). */
+/* One axis: inputs and outputs, (start, stop) per output, step, weights (outputs, width). */
 struct pool_axis {
     Py_ssize_t inputs, outputs, step, width;
     const int64_t *table;
@@ -12,9 +12,11 @@ struct pool_axis {
 };
 #endif
 
-/* first, last: columns of one row of the result; row: its number (sample, depth, height). */
+/* first, last: columns of one row of the result; row: its number (sample, depth, height);
+ * sums: room for a row of x. */
 typedef void (*pool_row)(const void *x, int32_t *index, void *y, const struct pool_axis *axes,
-                         Py_ssize_t C, Py_ssize_t row, Py_ssize_t first, Py_ssize_t last);
+                         Py_ssize_t C, Py_ssize_t row, Py_ssize_t first, Py_ssize_t last,
+                         void *sums);
 
 struct pool_kernels {
     pool_row max_pool, max_pool_grad, resample;
