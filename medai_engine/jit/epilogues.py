@@ -19,7 +19,6 @@ from .record import Line, Program, Value
 __all__ = ["epilogues", "pooling", "results"]
 
 GEOMETRY = ("stride", "padding", "dilation", "groups")
-FEW = 8  # channels that are written by a kernel of their own
 
 
 def uses(program: Program) -> dict[Value, list[Line | None]]:
@@ -38,16 +37,6 @@ def own(line: Line, name: str) -> bool:
     return line.op is not None and line.op.name == name and OPS.get(name) is line.op
 
 
-def direct(line: Line) -> bool:
-    """Tell whether a convolution is one of those that the fused kernels compute.
-
-    Pointwise ones, those of groups and those of few features have kernels of their own, which
-    add in another order.
-    """
-    _, *kernel, _ = line.inputs[1].shape
-    return line.params["groups"] == 1 and max(kernel) > 1 and line.outputs[0].shape[-1] > FEW
-
-
 def activation(line: Line, after: Line) -> tuple[Op, dict[str, Any]] | None:
     """Return the op and params that do the work of a product and its activation, if any do."""
     if after.op is None or not own(after, after.op.name) or not all(v.nbytes for v in line.inputs):
@@ -58,7 +47,7 @@ def activation(line: Line, after: Line) -> tuple[Op, dict[str, Any]] | None:
     numbers = tuple(float(after.params[key]) for key in after.op.params)
     if own(line, "linear") and name in ACTIVATIONS and conv_fused.fusible(name, numbers):
         return OPS["linear_activation"], {"activation": name, "parameter": (*numbers, 0.0)[0]}
-    if own(line, "conv") and direct(line) and conv_fused.fusible(name, numbers):
+    if own(line, "conv") and conv_fused.fusible(name, numbers):
         return OPS["conv_activation"], {**line.params, "activation": name, "parameters": numbers}
     return None
 
@@ -164,8 +153,7 @@ def gradient(line: Line, conv: Line, g: Line) -> bool:
     x, weight = conv.inputs[:2]
     alike = all(line.params.get(key) == conv.params[key] for key in GEOMETRY)
     if own(line, "conv_grad_input"):
-        return alike and line.inputs[0] is g.outputs[0] and line.inputs[1] is weight and (
-            x.shape[-1] > FEW)
+        return alike and line.inputs[0] is g.outputs[0] and line.inputs[1] is weight
     if own(line, "conv_grad_weight"):
         return alike and line.inputs[1] is g.outputs[0] and line.inputs[0] is x
     return own(line, "sum_to") and line.params["shape"] == weight.shape[:1] and (
@@ -181,7 +169,7 @@ def pooling(program: Program) -> int:
         conv = makers.get(pool.inputs[0]) if own(pool, "max_pool") else None
         sizes = plain(pool.params["windows"]) if conv is not None else None
         if (conv is None or sizes is None or conv.frame != pool.frame
-                or not (own(conv, "conv") or own(conv, "conv_activation")) or not direct(conv)
+                or not (own(conv, "conv") or own(conv, "conv_activation"))
                 or pool.outputs[0].root is not pool.outputs[0]):
             continue
         found = backwards(conv, pool, readers)
