@@ -106,7 +106,9 @@ class Jitted:
         if entry is not None and not kwargs and (
                 mode is entry.mode or alike(mode, entry.mode)) and entry.specs is not None:
             arrays = matching(args, entry.specs)
-        if arrays is None or not (entry.guards.hold() and entry.begins(tensors)):
+        if arrays is None or not (
+                (entry.guards.epoch == EPOCH[0] or entry.guards.hold())
+                and (not entry.begin or entry.begins(tensors))):
             if mode.recorder is not None or mode.frame is not None:
                 return self.fn(*args, **kwargs)  # part of another recording
             leaves, rebuild = flatten((args, kwargs))

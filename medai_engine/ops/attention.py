@@ -19,7 +19,7 @@ from ..tensor import Tensor
 from ..transforms import vjp
 from .elementwise import F
 from .linalg import matmul, same_float
-from .reduce import SUM
+from .reduce import MAX, SUM
 from .shape import SUM_TO, permute_dims
 
 __all__ = ["attention", "heads", "sizes", "weights"]
@@ -96,11 +96,14 @@ def weights(q: Tensor, k: Tensor, mask: Tensor | None, scale: float,
             causal: bool) -> tuple[Tensor, Tensor]:
     """Return the weights (N, H, L, S) and lse (N, H, L, 1) of heads first, as a composition."""
     s = scores(q, k, mask, scale, causal)
-    top = s.data.max(axis=-1, keepdims=True, initial=-np.inf)
-    shift = Tensor(np.where(top == -np.inf, 0, top).astype(s.dtype))
+    if s.shape[-1]:
+        top = apply(MAX, s.detach(), axis=-1, keepdims=True)
+    else:
+        top = Tensor(np.full((*s.shape[:-1], 1), -np.inf, s.dtype))
+    shift = F["where"](F["equal"](top, -np.inf), 0.0, top)
     p = F["exp"](s - shift)
     total = apply(SUM, p, axis=-1, keepdims=True)
-    total = F["where"](Tensor(total.data == 0), 1.0, total)
+    total = F["where"](F["equal"](total, 0.0), 1.0, total)
     return p / total, shift + F["log"](total)
 
 
