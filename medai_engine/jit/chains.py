@@ -33,14 +33,6 @@ class Chain:
         self.reads: dict[Value, None] = {}  # from outside
         self.open = True
 
-    def feeds(self, line: Line) -> bool:
-        """Tell whether a line reads a result."""
-        return any(v in self.made for v in line.inputs)
-
-    def shares(self, line: Line) -> bool:
-        """Tell whether a line reads a large array that the chain reads too."""
-        return any(v in self.reads and v.nbytes >= LARGE for v in line.inputs)
-
     def sees(self, line: Line) -> bool:
         """Tell whether a line reads memory of a result that is not the result itself: a view."""
         return any(v.root in self.made and v not in self.made for v in line.inputs)
@@ -89,36 +81,64 @@ def opcode(op: Op) -> str:
     return "positive" if op is OPS["copy"] else op.name if op.elementwise else ""
 
 
+class Gathering:
+    """The chains that can still grow, found by what they make and read."""
+
+    def __init__(self, program: Program):
+        self.stable = {value.root for line in program.lines for value in line.writes}
+        self.makers: dict[Value, Chain] = {}
+        self.readers: dict[Value, Chain] = {}  # the last chain that reads a large array
+        self.found: list[Chain] = []
+
+    def close(self, chain: Chain) -> None:
+        """Let a chain end where it is."""
+        chain.open = False
+        for value in chain.made:
+            self.makers.pop(value, None)
+
+    def join(self, i: int, line: Line, key: tuple[Any, ...]) -> Chain:
+        """Put an elementwise line into the chains that feed it, or into a new one."""
+        made = [self.makers[v] for v in line.inputs if v in self.makers]
+        near = made or [c for c in (self.readers.get(v) for v in line.inputs
+                                    if v.nbytes >= LARGE) if c is not None and c.open]
+        near = list(dict.fromkeys(c for c in near if c.key == key and not c.sees(line)))
+        if not made:
+            near = near[-1:]
+        if near and near[0].fits(near[1:], line):
+            chain = near[0]
+            for other in near[1:]:
+                chain.absorb(other)
+        else:
+            chain = Chain(*key)
+            self.found.append(chain)
+        chain.take(i, line)
+        self.makers.update(dict.fromkeys(chain.made, chain))
+        self.readers.update((v, chain) for v in chain.reads)
+        return chain
+
+    def leave(self, line: Line, chain: Chain | None) -> None:
+        """End the chains whose results a line outside reads, or whose inputs it writes."""
+        for value in line.inputs:
+            maker = self.makers.get(value.root)
+            if maker is not None and maker is not chain:
+                self.close(maker)
+        if line.writes:
+            roots = {value.root for value in line.writes}
+            for other in set(self.makers.values()):
+                if any(v.root in roots for v in other.reads):
+                    self.close(other)
+
+
 def gather(program: Program) -> list[Chain]:
     """Find chains in one walk; a chain ends where another line reads its results."""
-    stable = {value.root for line in program.lines for value in line.writes}
-    running: list[Chain] = []
-    found: list[Chain] = []
+    gathering = Gathering(program)
     for i, line in enumerate(program.lines):
         if line.op is not None and line.op.view and line.outputs[0].root is not line.outputs[0]:
             continue  # no work: only another look at memory
-        key = key_of(line, stable)
-        chain = None
-        if key is not None:
-            near = [c for c in running if c.key == key and not c.sees(line)]
-            parents = [c for c in near if c.feeds(line)]
-            parents = parents or [c for c in near if c.shares(line)][-1:]
-            if parents and parents[0].fits(parents[1:], line):
-                chain = parents[0]
-                for other in parents[1:]:
-                    chain.absorb(other)
-            else:
-                chain = Chain(*key)
-                found.append(chain)
-            chain.take(i, line)
-        for c in running:
-            if c is not chain and (any(v.root in c.made for v in line.inputs) or any(
-                    w.root is v.root for w in line.writes for v in c.reads)):
-                c.open = False
-        running = [c for c in running if c.open and c is not chain]
-        if chain is not None:
-            running.append(chain)
-    return [c for c in found if len(c.members) >= FEW or (
+        key = key_of(line, gathering.stable)
+        chain = None if key is None else gathering.join(i, line, key)
+        gathering.leave(line, chain)
+    return [c for c in gathering.found if len(c.members) >= FEW or (
         len(c.members) > 1 and math.prod(c.key[0]) >= LARGE)]
 
 

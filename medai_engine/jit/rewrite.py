@@ -36,14 +36,13 @@ def random(line: Line) -> bool:
     return any(isinstance(p, Offset) for p in line.params.values())
 
 
-def replace(program: Program, old: Value, new: Value) -> None:
-    """Let every line read ``new`` where it read ``old``."""
-    for line in program.lines:
-        if old in line.inputs:
-            line.inputs = [new if value is old else value for value in line.inputs]
+def follow(line: Line, instead: dict[Value, Value]) -> None:
+    """Let a line read what has taken the place of its inputs."""
+    if instead:
+        line.inputs = [instead.get(value, value) for value in line.inputs]
         for value in line.outputs:
-            if value.root is old and value is not old:
-                value.root = new.root
+            if value.root in instead:
+                value.root = instead[value.root].root
 
 
 def array_of(value: Value) -> np.ndarray | None:
@@ -86,16 +85,16 @@ def fold(program: Program) -> int:
 def merge_constants(program: Program) -> int:
     """Let equal constants be one value."""
     first: dict[Any, Value] = {}
-    changes = 0
+    instead: dict[Value, Value] = {}
     for value in dict.fromkeys(v for line in program.lines for v in line.inputs):
         array = array_of(value)
         if array is not None:
             key = (array.dtype, array.shape, array.strides, array.tobytes())
-            same = first.setdefault(key, value)
-            if same is not value:
-                replace(program, value, same)
-                changes += 1
-    return changes
+            if first.setdefault(key, value) is not value:
+                instead[value] = first[key]
+    for line in program.lines:
+        follow(line, instead)
+    return len(instead)
 
 
 # ---- the same again ---------------------------------------------------------------------------
@@ -114,14 +113,16 @@ def neutral(line: Line) -> bool:
 def identities(program: Program) -> int:
     """Drop lines that change nothing."""
     kept, stable = set(program.kept()), written(program)
+    instead: dict[Value, Value] = {}
     lines = []
     for line in program.lines:
+        follow(line, instead)
         if line.op is not None and not line.writes and neutral(line):
             x, y = line.inputs[0], line.outputs[0]
             if (y not in kept and x.root not in stable and y.root not in stable
                     and (x.shape, x.dtype) == (y.shape, y.dtype)
                     and x.strides == packed(x.shape, x.dtype.itemsize)):
-                replace(program, y, x)
+                instead[y] = x
                 continue
         lines.append(line)
     changes = len(program.lines) - len(lines)
@@ -147,8 +148,10 @@ def common(program: Program) -> int:
     kept, stable = set(program.kept()), written(program)
     version: dict[Value, int] = {}
     first: dict[Any, Line] = {}
+    instead: dict[Value, Value] = {}
     lines = []
     for line in program.lines:
+        follow(line, instead)
         for value in line.writes:
             version[value.root] = version.get(value.root, 0) + 1
         if (line.op is not None and not line.writes and not random(line)
@@ -159,8 +162,7 @@ def common(program: Program) -> int:
                    tuple((name, frozen(p)) for name, p in sorted(line.params.items())))
             same = first.setdefault(key, line)
             if same is not line and not any(v in kept for v in line.outputs):
-                for old, new in zip(line.outputs, same.outputs, strict=True):
-                    replace(program, old, new)
+                instead.update(zip(line.outputs, same.outputs, strict=True))
                 if "common" not in same.by:
                     same.by.append("common")
                 continue
