@@ -226,11 +226,16 @@ def test_draws_of_features_are_even():
     assert (np.abs(counts - 200) < 5 * np.sqrt(200 * 6 / 7)).all()
 
 
-def test_ties_go_to_the_first():
+def test_ties_go_to_the_first_of_the_drawn_order():
     x = np.repeat(np.arange(4, dtype=np.float32)[:, None], 3, axis=1)  # three equal features
     for text in TEXTS.values():
-        nodes, _ = grown(text, coded(text, x)[0], np.array([0, 1, 0, 1]), GINI, 2)[0]
-        assert nodes[0, FEATURE] == 0 and nodes[0, LOW] == 0  # 0 | 101 and 010 | 1 are as good
+        codes, first = coded(text, x)[0], set()
+        for seed in range(20):
+            nodes, _ = grown(text, codes, np.array([0, 1, 0, 1]), GINI, 2, seeds=(seed,))[0]
+            assert nodes[0, FEATURE] == reference.order_of(3, seed, 0)[0]
+            assert nodes[0, LOW] == 0  # 0 | 101 and 010 | 1 are as good
+            first.add(int(nodes[0, FEATURE]))
+        assert first == {0, 1, 2}
 
 
 def test_labels_beyond_the_classes_stay_inside():

@@ -184,11 +184,10 @@ def _examine(tree, rows, parent, side, depth, size, unborn, root_weight, best):
     for j in range(D):
         if j >= max_features and varying:
             break
-        if max_features < D:
-            if j % 4 == 0:
-                word = _philox((seed, np.uint64(0), np.uint64(size)), j // 4)
-            k = j + np.int64(word[j % 4] * np.uint64(D - j) >> np.uint64(32))
-            order[j], order[k] = order[k], order[j]
+        if j % 4 == 0:
+            word = _philox((seed, np.uint64(0), np.uint64(size)), j // 4)
+        k = j + np.int64(word[j % 4] * np.uint64(D - j) >> np.uint64(32))
+        order[j], order[k] = order[k], order[j]
         code = codes[order[j]][rows].astype(np.int64)
         found = _try_feature(code, missing, label, w, part, total, criterion, min_leaf, min_weight,
                              best)

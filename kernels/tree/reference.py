@@ -15,10 +15,10 @@ decreases the impurity by  W / W_root (i(S) - W_L / W i(L) - W_R / W i(R)).
 The best split has the greatest decrease; of equal ones (to 1e-12) the first in the order features
 as drawn, NaN to the right, NaN to the left, rising thresholds, known values to the left and NaN to
 the right. A node without NaN sends them to the side of more samples.
-max_features < D: feature j of a node's order comes from word j of Philox with the tree's seed and
-the counter node 2^64 (Fisher and Yates from the front); features of one value are passed over
-until one varies. Nodes are numbered as they are looked at: preorder, or with max_leaves by greatest
-decrease, left child first.
+Feature j of a node's order comes from word j of Philox with the tree's seed and the counter
+node 2^64 (Fisher and Yates from the front); max_features of them are looked at, and further ones
+while all have had one value only. Nodes are numbered as they are looked at: preorder, or with
+max_leaves by greatest decrease, left child first.
 Not split: impurity 0, depth max_depth, fewer samples than min_split, no split that leaves min_leaf
 samples and min_weight on both sides and decreases by min_decrease.
 
@@ -131,13 +131,12 @@ def best_split(codes, rows, moments, features, options):
     return best
 
 
-def order_of(D, max_features, seed, node):
+def order_of(D, seed, node):
     """Return the features in the order drawn for a node."""
     order = list(range(D))
-    if max_features < D:
-        for j, word in enumerate(words(D, int(seed), node << 64).tolist()):
-            k = j + (word * (D - j) >> 32)
-            order[j], order[k] = order[k], order[j]
+    for j, word in enumerate(words(D, int(seed), node << 64).tolist()):
+        k = j + (word * (D - j) >> 32)
+        order[j], order[k] = order[k], order[j]
     return order
 
 
@@ -174,7 +173,7 @@ def tree_grow(codes, target, weight, seeds, nodes, stats, sizes, criterion, max_
             if (found <= EPS or depth >= max_depth or len(rows) < min_split
                     or len(rows) < 2 * min_leaf or 2 * min_weight > W):
                 return i, None
-            best = best_split(codes, rows, inside, order_of(D, max_features, seeds[t], i), options)
+            best = best_split(codes, rows, inside, order_of(D, seeds[t], i), options)
             if best is None or best[0] / root + EPS < min_decrease:
                 return i, None
             return i, best

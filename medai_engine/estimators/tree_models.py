@@ -142,7 +142,7 @@ class DecisionTreeClassifier(DecisionTree, Classifier):
     max_features : int, float, "sqrt", "log2" or None
         Features that a node looks at; None takes all.
     random_state : int, NumPy generator or None
-        Only ``max_features`` draws.
+        Draws the order in which a node looks at features: which ones, and who wins a tie.
     min_impurity_decrease : float
     class_weight : dict, "balanced" or None
     ccp_alpha : float
