@@ -5,8 +5,8 @@
     python -m benchmarks.estimators --memory           # a forest on 1,000,000 x 50, by process
 
 A round fits and predicts (best of five) with both, one after the other; times and ratios are
-medians of the rounds, by the clock. Scores on the held-out half are shown beside each other; a case that scores
-more than half a point below scikit-learn stops the run.
+medians of the rounds, by the clock. Scores on the held-out half are shown beside each other; a case
+that scores more than half a point below scikit-learn stops the run.
 
 The memory run gives each library a process of its own. Its table is float32 already; "peak" is the
 process's highest resident memory minus what it had before there was a table, over the table's size:
