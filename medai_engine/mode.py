@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .jit.record import Recorder
     from .transforms import Frame
 
-__all__ = ["MODE", "Mode", "backend", "enable_grad", "no_grad", "on_the_host", "switched"]
+__all__ = ["MODE", "Mode", "backend", "enable_grad", "look", "no_grad", "on_the_host", "switched"]
 
 BACKENDS = ("reference", "loops", "fast")
 
@@ -80,6 +80,14 @@ def on_the_host(function: Callable[[], Any]) -> None:
     recorder = MODE.get().recorder
     if recorder is not None:
         recorder.host(function)
+
+
+def look(function: Callable[..., Any], *tensors: Any) -> None:
+    """Call a check on the values of tensors, now and at every replay of a plan."""
+    function(*[t.data for t in tensors])
+    recorder = MODE.get().recorder
+    if recorder is not None:
+        recorder.host(function, tensors)
 
 
 def no_grad() -> Any:

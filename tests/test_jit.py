@@ -770,3 +770,24 @@ def test_two_networks_against_each_other():
                      + [p.grad.numpy().copy() for net in nets for p in net.parameters()])
     assert all((a == b).all() for a, b in zip(*found, strict=True))
     assert len(step.plans) == 1
+
+
+@pytest.mark.parametrize("loss, good, bad", [
+    (F.nll_loss, np.array([0, 1]), np.array([0, 3])),
+    (F.hinge_loss, np.ones((2, 2), np.float32), np.full((2, 2), 2, np.float32))],
+    ids=["labels", "signs"])
+def test_checks_of_functions_are_part_of_the_plan(loss, good, bad):
+    w = nn.Parameter(np.zeros((2, 2), np.float32))
+
+    @me.jit
+    def step(x, y):
+        with me.no_grad():
+            w.copy_(w + x)
+        return loss(w, y)
+
+    x = np.ones((2, 2), np.float32)
+    for _ in range(3):
+        step(x, good)
+    with pytest.raises((me.DataError, me.ParameterError)):
+        step(x, bad)
+    assert (w.numpy() == 3).all()

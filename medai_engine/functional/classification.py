@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import DTypeError, ParameterError, ShapeError, say
 from ..kernels import within
+from ..mode import look
 from ..op import apply
 from ..ops.elementwise import FUNCTIONS
 from ..ops.indexing import GATHER
@@ -175,7 +176,8 @@ def nll_loss(log_probabilities: Any, labels: Any, weight: Any = None, *,
         raise ShapeError(say("nll_loss", f"labels of shape {logs.shape[:-1]}", str(labels.shape),
                              "Pass one class index per row; one-hot rows with .argmax(axis=-1)",
                              {"log_probabilities": (logs.shape, "N, ..., C")}))
-    check_indices("nll_loss", "labels", labels.data, logs.shape[-1], ignore_index)
+    classes = logs.shape[-1]
+    look(lambda given: check_indices("nll_loss", "labels", given, classes, ignore_index), labels)
     known, kept = _known(labels, ignore_index)
     factors = _row_weights(known, kept, weight, logs)
     return _weighted(-(chosen(logs, kept) * factors), factors, reduction)
@@ -265,10 +267,14 @@ def hinge_loss(scores: Any, target: Any, *, margin: float = 1.0,
     Cortes & Vapnik 1995, Support-vector networks.
     """
     x, t = pair("hinge_loss", scores, target)
-    if np.any(np.abs(t.data) != 1):
+    look(_signs, t)
+    return reduced(FUNCTIONS["relu"](margin - t * x), reduction)
+
+
+def _signs(targets: np.ndarray) -> None:
+    if np.any(np.abs(targets) != 1):
         raise ParameterError(say("hinge_loss", "targets of -1 and 1", "others",
                                  "Recode classes 0 and 1 with 2 * target - 1"))
-    return reduced(FUNCTIONS["relu"](margin - t * x), reduction)
 
 
 def focal_loss(logits: Any, target: Any, *, alpha: float | None = 0.25, gamma: float = 2.0,

@@ -8,6 +8,7 @@ views exist, the arguments of every kernel. A call copies the arguments in, runs
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,7 @@ class Plan:
         for value, array in zip(self.own, buffers, strict=True):
             arrays[value.root] = array.reshape(value.root.shape)
             arrays[value] = array
-        self.checks: list[tuple[Op, list[np.ndarray], dict[str, Any]]] = []
+        self.checks: list[Call] = []
         self.draws: dict[Any, list[tuple[Any, Any, Any, int]]] = {
             generator: [] for generator in self.recorder.draws}
         self.origins: list[Line | None] = []
@@ -131,10 +132,10 @@ class Plan:
     def bind_line(self, line: Line, arrays: dict[Value, np.ndarray]) -> None:
         """Append the call of a line, or make its views."""
         op = line.op
-        if op is None:
-            self.calls.append((line.host, ()))  # type: ignore[arg-type]
-            return
         inputs = [arrays[value] for value in line.inputs]
+        if op is None:
+            self.bind_check(line.host, inputs, line.inputs)
+            return
         if is_view(line):
             views = op.definition(*inputs, **line.params)
             arrays.update(zip(line.outputs, views if type(views) is list else [views],
@@ -142,11 +143,8 @@ class Plan:
             return
         outputs = [arrays[value] for value in line.outputs]
         if op.check is not None:
-            looked_at = [v for v in line.inputs if v.dtype.kind != "f"] or line.inputs
-            if all(value.root.kind != "temporary" for value in looked_at):
-                self.checks.append((op, inputs, line.params))
-            else:
-                self.calls.append((run_check, [op, inputs, line.params]))
+            self.bind_check(partial(op.check, **line.params), inputs, [
+                v for v in line.inputs if v.dtype.kind != "f"] or line.inputs)
         if OPS.get(op.name) is not op and op.kernel is None:
             self.calls.append((run_users, [op, inputs, outputs, line.params]))
             return
@@ -170,6 +168,11 @@ class Plan:
             self.draws[offset.generator].append((arguments, seed, place, offset.relative))
         self.calls.append((function, arguments if isinstance(offset, Offset) else tuple(arguments)))
 
+    def bind_check(self, function: Any, arrays: list[np.ndarray], seen: list[Value]) -> None:
+        """Let a check run before anything is written, if it sees arguments; else in its place."""
+        early = seen and all(value.root.kind != "temporary" for value in seen)
+        (self.checks if early else self.calls).append((function, tuple(arrays)))
+
     # replay
 
     def __call__(self, leaves: list[np.ndarray], tensors: Sequence[Any]) -> list[Any]:
@@ -179,8 +182,8 @@ class Plan:
         if not unheld(*self.watched):
             self.bind()  # somebody holds a gradient of the last call: it stays as it is
         copy_in(self.arguments, leaves)
-        for op, inputs, params in self.checks:
-            run_check(op, inputs, params)
+        for check, inputs in self.checks:
+            check(*inputs)
         for source, buffer in self.reads:
             np.copyto(buffer, (tensors[source] if type(source) is int else source).grad.data)
         for function, arguments in self.calls:
@@ -245,11 +248,6 @@ def chosen(op: Op, inputs: list[np.ndarray], backend: str) -> Callable[..., Any]
     if op.kernel is None or ready(inputs) & 6 != 6 or backend == "reference":
         return op.definition
     return op.compiled if backend == "fast" else kernels.lookup(op.kernel, backend)
-
-
-def run_check(op: Op, inputs: list[np.ndarray], params: dict[str, Any]) -> None:
-    """Look at the values of index-like inputs."""
-    op.check(*inputs, **params)  # type: ignore[misc]
 
 
 def run_prepared(op: Op, function: Callable[..., Any], inputs: list[np.ndarray],

@@ -96,7 +96,7 @@ class Line:
     writes : list of Value
         The inputs that it updates in place.
     host : callable or None
-        What a host line calls, without arguments.
+        What a host line calls, on the arrays of its inputs.
     site : str
         The user's source line, ``file.py:12``.
     module : Module or None
@@ -375,9 +375,9 @@ class Recorder:
             op, params, inputs, outputs, writes, host, user_line(),
             self.modules[-1] if self.modules else None, number))
 
-    def host(self, function: Callable[[], Any]) -> None:
-        """Take down a call that changes numbers outside: step counts, rates, schedules."""
-        self.line(None, {}, (), (), host=function)
+    def host(self, function: Callable[..., Any], tensors: Sequence[Tensor] = ()) -> None:
+        """Take down a call that changes numbers outside (step counts, rates), or a check."""
+        self.line(None, {}, [self.value(t) for t in tensors], (), host=function)
 
     def draw(self, generator: Any, start: int, count: int) -> Offset:
         """Take down that a generator handed out an offset."""
