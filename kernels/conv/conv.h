@@ -2,7 +2,7 @@
 #include "taps.h"
 
 struct conv_kernels {
-    void *tile, *depth, *pack, *pack_transposed;
+    void *tile, *pack, *pack_transposed;
     Py_ssize_t mr, nr; /* rows and columns of the largest tile */
 };
 #define MEDAI_TABLE conv_kernels

@@ -6,10 +6,13 @@ of outputs is a product of three runs, and there the sum over kernel positions a
 chain without a test. The input gradient is the same text on flipped, transposed weights: a run is a
 phase, so strides skip zeros instead of multiplying with them.
 
-conv, conv_grad_input. Loops, outside in: blocks of output channels whose weights stay in L2 >
+Loops, outside in: blocks of output channels whose weights stay in L2 >
 images > pieces of runs (chunks over threads) > blocks of NR output channels > tiles of MR pixels
 along the longer side of the run > pieces of the sum > kernel positions > channels. Weights are
-packed per call: [F / NR][KD][KH][KW][C][NR]. Depthwise takes the channels as the vector axis.
+packed per call: [F / NR][KD][KH][KW][C][NR].
+
+Epilogue of a tile: the bias, and an activation while it is in L1. A pooled gradient is expanded as
+its rows are read. fused.pyx uses both, and the blocks of runs to pool them.
 
 Every output is a sum in one order that depends on its place alone: no trace of tiles or threads.
 Bytes: x and out once (the halo of a chunk comes from L2), weights once per chunk, from L2.
@@ -18,76 +21,32 @@ convolutions", ICML 2018.
 """
 
 cimport numpy as cnp
-from libc.stdint cimport uint8_t
 from libc.string cimport memset
 from medai_engine.kernels.conv.cuts cimport (
-    ALONE, Axis, BLOCK_BYTES, CHUNKS, Run, ceil_div, cut, fill_axes, fold_pixels, spread)
-from medai_engine.kernels.conv.pooled cimport Pooled, fill_pooled, pool_row, unpool_row
-from medai_engine.kernels.conv.runs cimport clip_run, find_runs
-from medai_engine.kernels.elementwise.fast cimport loop_of, row_of
-from medai_engine.kernels.elementwise.pieces cimport elementwise_loop
+    ALONE, BLOCK_BYTES, CHUNKS, Run, ceil_div, cut, fill_axes, fold_pixels, spread)
+from medai_engine.kernels.conv.pooled cimport unpool_row
+from medai_engine.kernels.conv.runs cimport find_runs
 from medai_engine.kernels.simd cimport isa
 from medai_engine.kernels.threads.pool cimport scratch
 
 cnp.import_array()
 
-__all__ = ["conv", "conv_activation", "conv_grad_input", "conv_pool", "conv_pool_grad_input"]
+__all__ = ["conv", "conv_grad_input"]
 
 cdef extern from "conv.h":
-    struct conv_tap:
-        Py_ssize_t l, r, length
     struct conv_kernels:
         void *tile
-        void *depth
         void *pack
         void *pack_transposed
         Py_ssize_t mr, nr
     const conv_kernels *const conv_kernels_table[3][2]
 
-ctypedef void (*tile_fn)(
-    Py_ssize_t m, Py_ssize_t n, const conv_tap *taps, Py_ssize_t count, const void *l,
-    Py_ssize_t lis, Py_ssize_t lks, const void *r, Py_ssize_t rks, void *c, Py_ssize_t ldc,
-    int accumulate, const void *bias) noexcept nogil
 ctypedef void (*pack_fn)(
     const void *r, Py_ssize_t stride, Py_ssize_t kc, Py_ssize_t n, Py_ssize_t width,
     void *out) noexcept nogil
 
 cdef enum:
     PIECE = 768                 # terms of a chain: rounding grows with its length
-    WAITING = 4096              # outputs that wait for pooling, in L1
-
-
-cdef struct Conv:
-    const conv_kernels *kernels
-    tile_fn tile
-    Py_ssize_t size, mr, nr             # bytes of an element; the tile
-    bint gradient, depthwise
-    const char *x
-    const char *weight
-    const char *bias
-    char *out
-    char *packed
-    Axis axis[3]
-    Py_ssize_t N, T, groups             # T kernel positions; depthwise counts as one group
-    Py_ssize_t ci, co                   # channels of a pixel of x, of out
-    Py_ssize_t cg, fg                   # summed over, and written, in a group
-    Py_ssize_t blocks                   # of NR outputs in a group
-    Py_ssize_t weight_row               # elements of weight a first index
-    Py_ssize_t parts                    # ranges of all blocks
-    Py_ssize_t w_chunks                 # of pieces of the last axis
-    Py_ssize_t room                     # entries of a list of taps
-    elementwise_loop activate           # of the outputs, or NULL
-    double[2] parameters                # of the activation
-    Pooled pooled                       # what x or out is where the other side is pooled
-    Py_ssize_t segments, bands          # of the pooled columns and rows
-
-
-cdef struct View:
-    # arrays whose steps count elements; memory may begin behind the first plane, row and column
-    const char *x
-    Py_ssize_t x_plane, x_row
-    char *out
-    Py_ssize_t out_plane, out_row, out_pixel
 
 
 cdef void pack_chunk(void *ctx, Py_ssize_t block, int worker) noexcept nogil:
@@ -97,16 +56,12 @@ cdef void pack_chunk(void *ctx, Py_ssize_t block, int worker) noexcept nogil:
     cdef Py_ssize_t n = min(p.nr, p.fg - j), step = p.cg * p.nr * p.size
     cdef char *to = p.packed + block * p.T * step
     if not p.gradient:
-        (<pack_fn>p.kernels.pack_transposed)(
+        (<pack_fn>p.pack_transposed)(
             p.weight + (group * p.fg + j) * p.weight_row * p.size, p.weight_row, p.weight_row, n,
             p.nr, to)
-    elif p.depthwise:
-        for t in range(p.T):
-            (<pack_fn>p.kernels.pack_transposed)(
-                p.weight + (j * p.T + p.T - 1 - t) * p.size, p.T, 1, n, p.nr, to + t * step)
     else:
         for t in range(p.T):
-            (<pack_fn>p.kernels.pack)(
+            (<pack_fn>p.pack)(
                 p.weight + (group * p.cg * p.weight_row + (p.T - 1 - t) * p.fg + j) * p.size,
                 p.weight_row, p.cg, n, p.nr, to + t * step)
 
@@ -114,7 +69,7 @@ cdef void pack_chunk(void *ctx, Py_ssize_t block, int worker) noexcept nogil:
 cdef Py_ssize_t list_taps(const Conv *p, const View *v, const Run *d, const Run *h, const Run *w,
                           conv_tap *taps) noexcept nogil:
     """List the kernel positions of a block; those that follow each other in memory join."""
-    cdef bint joined = w.tap_step == 1 and w.source_tap == 1 and p.groups == 1 and not p.depthwise
+    cdef bint joined = w.tap_step == 1 and w.source_tap == 1 and p.groups == 1
     cdef Py_ssize_t KW = p.axis[2].kernel, along = 1 if joined else w.taps
     cdef Py_ssize_t length = p.cg * (w.taps if joined else 1), pieces = ceil_div(length, PIECE)
     cdef Py_ssize_t count = 0, i, j, k, piece, start, l, r
@@ -149,7 +104,7 @@ cdef void pixels(const Conv *p, const conv_tap *taps, Py_ssize_t count, const ch
         start = end
         if start >= count:
             break
-    if p.activate and not p.pooled.index:
+    if p.activate and not p.waits:
         activate(p, c, m, n, ldc)
 
 
@@ -169,9 +124,9 @@ cdef void block_of_runs(const Conv *p, const View *v, const Run *d, const Run *h
                         Py_ssize_t first, Py_ssize_t last, conv_tap *taps) noexcept nogil:
     """The outputs of three runs (of one plane), for a range of the blocks of output channels."""
     cdef Py_ssize_t count = list_taps(p, v, d, h, w, taps), size = p.size, group, j
-    cdef Py_ssize_t outer_block, block, outer, tile, start, inner, rows = h.count, columns = w.count
+    cdef Py_ssize_t block, outer, tile, start, inner, rows = h.count, columns = w.count, tiles
     cdef Py_ssize_t l_outer = h.source_step * v.x_row, c_outer = h.step * v.out_row
-    cdef Py_ssize_t l_inner = w.source_step * p.ci, c_inner = w.step * v.out_pixel, tiles, together
+    cdef Py_ssize_t l_inner = w.source_step * p.ci, c_inner = w.step * v.out_pixel
     cdef const char *l = v.x + (
         d.source * v.x_plane + h.source * v.x_row + w.source * p.ci) * size
     cdef char *c = v.out + (
@@ -181,24 +136,17 @@ cdef void block_of_runs(const Conv *p, const View *v, const Run *d, const Run *h
         l_outer, l_inner = l_inner, l_outer
         c_outer, c_inner = c_inner, c_outer
     tiles = ceil_div(columns, p.mr)
-    # of depthwise, all channels of some pixels, which follow each other; else all pixels of
-    # some channels, whose weights stay in L1 and L2
-    together = last - first if p.depthwise else 1
-    for outer_block in range((last - first) // together):
+    for block in range(first, last):    # whose weights stay in L1 and L2
+        group, j = block // p.blocks, block % p.blocks * p.nr
         for outer in range(rows):
             for tile in range(tiles):
                 start = cut(columns, tiles, tile)
                 inner = cut(columns, tiles, tile + 1) - start
-                for block in range(first + outer_block * together,
-                                   first + (outer_block + 1) * together):
-                    group, j = block // p.blocks, block % p.blocks * p.nr
-                    pixels(p, taps, count, p.packed + block * p.T * p.cg * p.nr * size,
-                           min(p.nr, p.fg - j),
-                           p.bias + (group * p.fg + j) * size if p.bias else NULL, inner,
-                           l + (outer * l_outer + start * l_inner
-                                + (j if p.depthwise else group * p.cg)) * size, l_inner,
-                           c + (outer * c_outer + start * c_inner + group * p.fg + j) * size,
-                           c_inner)
+                pixels(p, taps, count, p.packed + block * p.T * p.cg * p.nr * size,
+                       min(p.nr, p.fg - j),
+                       p.bias + (group * p.fg + j) * size if p.bias else NULL, inner,
+                       l + (outer * l_outer + start * l_inner + group * p.cg) * size, l_inner,
+                       c + (outer * c_outer + start * c_inner + group * p.fg + j) * size, c_inner)
 
 
 cdef void conv_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
@@ -257,63 +205,10 @@ cdef void expand(const Conv *p, View *v, Py_ssize_t image, const Run *d, const R
             to += row
 
 
-cdef void pool_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
-    """Some rows of windows, one block of output channels after the other."""
-    cdef Conv *p = <Conv *>ctx
-    cdef conv_tap *taps = <conv_tap *>scratch(0, p.room * sizeof(conv_tap))
-    cdef const Py_ssize_t *window = p.pooled.window
-    cdef const Py_ssize_t *outputs = p.pooled.outputs
-    cdef Py_ssize_t segment = chunk % p.segments, rest = chunk // p.segments
-    cdef Py_ssize_t o0 = cut(outputs[2], p.segments, segment)
-    cdef Py_ssize_t o1 = cut(outputs[2], p.segments, segment + 1)
-    cdef Py_ssize_t b0 = cut(outputs[1], p.bands, rest % p.bands)
-    cdef Py_ssize_t b1 = cut(outputs[1], p.bands, rest % p.bands + 1)
-    rest //= p.bands
-    cdef Py_ssize_t a = rest % outputs[0], image = rest // outputs[0] % p.N
-    cdef Py_ssize_t part = rest // outputs[0] // p.N, together, block, channel, n, i, j, k, at
-    cdef Py_ssize_t first = cut(p.groups * p.blocks, p.parts, part)
-    cdef Py_ssize_t last = cut(p.groups * p.blocks, p.parts, part + 1)
-    cdef Py_ssize_t columns = (o1 - o0) * window[2], rows = (b1 - b0) * window[1]
-    cdef char *waiting = <char *>scratch(
-        1, window[0] * rows * columns * (p.co if p.depthwise else p.nr) * p.size)
-    cdef View v
-    cdef Run d, h, w
-    v.x_row = p.axis[2].source * p.ci
-    v.x_plane = p.axis[1].source * v.x_row
-    v.x = p.x + image * p.axis[0].source * v.x_plane * p.size
-    together = last - first if p.depthwise else 1
-    for block from first <= block < last by together:
-        channel = block // p.blocks * p.fg + block % p.blocks * p.nr
-        n = min(p.nr, p.fg - block % p.blocks * p.nr)
-        if p.depthwise:
-            n = min(p.co, last * p.nr) - channel
-        v.out_pixel, v.out_row, v.out_plane = n, columns * n, rows * columns * n
-        v.out = waiting - (a * window[0] * v.out_plane + b0 * window[1] * v.out_row
-                           + o0 * window[2] * n + channel) * p.size
-        for k in range(a * window[0], (a + 1) * window[0]):
-            for i in range(p.axis[0].pieces):
-                if clip_run(p.axis[0].runs + i, k, k + 1, &d):
-                    break
-            for i in range(p.axis[1].pieces):
-                if clip_run(p.axis[1].runs + i, b0 * window[1], b1 * window[1], &h):
-                    for j in range(p.axis[2].pieces):
-                        if clip_run(p.axis[2].runs + j, o0 * window[2], o1 * window[2], &w):
-                            block_of_runs(p, &v, &d, &h, &w, block, block + together, taps)
-        if p.activate:
-            activate(p, waiting, 1, window[0] * rows * columns * n, 0)
-        for i in range(b1 - b0):
-            at = (((image * outputs[0] + a) * outputs[1] + b0 + i) * outputs[2] + o0) * p.co
-            at += channel
-            pool_row(p.size == 8, waiting + i * window[1] * v.out_row * p.size, v.out_plane,
-                     v.out_row, n, window, o1 - o0, n, p.out + at * p.size,
-                     <uint8_t *>p.pooled.index + at, p.co)
-
-
-cdef void run(Conv *p) noexcept nogil:
+cdef double prepare(Conv *p) noexcept nogil:
     cdef Py_ssize_t a, room, block_bytes = p.T * p.cg * p.nr * p.size
-    cdef Py_ssize_t all_blocks = p.groups * p.blocks, windows, columns
+    cdef Py_ssize_t all_blocks = p.groups * p.blocks
     cdef Py_ssize_t[3] longest
-    cdef bint pools = p.pooled.index and not p.gradient
     cdef double pixel, row, target
     cdef double work = <double>p.N * p.axis[0].out * p.axis[1].out * p.axis[2].out
     p.parts = min(all_blocks, ceil_div(all_blocks * block_bytes, BLOCK_BYTES))
@@ -326,7 +221,7 @@ cdef void run(Conv *p) noexcept nogil:
     longest[0] = 1
     longest[1] = max(1, <Py_ssize_t>(target / row))
     longest[2] = p.axis[2].out
-    if pools:           # cuts runs by itself
+    if p.waits:         # the windows cut the runs
         longest[1] = p.axis[1].out
     elif row > 2 * target and p.axis[2].out > 64:
         longest[2] = max(48, <Py_ssize_t>(target / pixel))
@@ -343,16 +238,12 @@ cdef void run(Conv *p) noexcept nogil:
     p.room = p.T * (1 + p.axis[2].kernel * p.cg // PIECE) + 1
     p.packed = <char *>scratch(2, all_blocks * block_bytes)
     spread(pack_chunk, p, all_blocks, <double>all_blocks * block_bytes < ALONE)
-    if not pools:
-        spread(conv_chunk, p, p.parts * p.N * p.axis[0].pieces * p.axis[1].pieces * p.w_chunks,
-               work < ALONE)
-        return
-    windows = WAITING // (p.co if p.depthwise else p.nr) // (
-        p.pooled.window[0] * p.pooled.window[1] * p.pooled.window[2])
-    columns = max(1, min(p.pooled.outputs[2], windows))
-    p.segments = ceil_div(p.pooled.outputs[2], columns)
-    p.bands = ceil_div(p.pooled.outputs[1], max(1, windows // columns))
-    spread(pool_chunk, p, p.parts * p.N * p.pooled.outputs[0] * p.bands * p.segments,
+    return work
+
+
+cdef void run(Conv *p) noexcept nogil:
+    cdef double work = prepare(p)
+    spread(conv_chunk, p, p.parts * p.N * p.axis[0].pieces * p.axis[1].pieces * p.w_chunks,
            work < ALONE)
 
 
@@ -360,9 +251,10 @@ cdef void fill(Conv *p, cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray out
                tuple padding, tuple dilation, Py_ssize_t groups, bint gradient):
     cdef bint is_double = cnp.PyArray_TYPE(out) == cnp.NPY_DOUBLE
     memset(p, 0, sizeof(Conv))
-    p.kernels = conv_kernels_table[isa.level][is_double]
+    cdef const conv_kernels *kernels = conv_kernels_table[isa.level][is_double]
     p.size = 8 if is_double else 4
-    p.nr, p.mr, p.tile = p.kernels.nr, p.kernels.mr, <tile_fn>p.kernels.tile
+    p.nr, p.mr, p.tile = kernels.nr, kernels.mr, <tile_fn>kernels.tile
+    p.pack, p.pack_transposed = kernels.pack, kernels.pack_transposed
     p.gradient = gradient
     fill_axes(p.axis, x, out, weight, stride, padding, dilation)
     p.N = cnp.PyArray_DIM(x, 0)
@@ -370,20 +262,9 @@ cdef void fill(Conv *p, cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray out
     p.ci, p.co = cnp.PyArray_DIM(x, 4), cnp.PyArray_DIM(out, 4)
     p.groups, p.cg, p.fg = groups, p.ci // groups, p.co // groups
     p.weight_row = p.T * cnp.PyArray_DIM(weight, 4)
-    if groups > 1 and p.cg == 1 and p.fg == 1:
-        p.depthwise, p.groups, p.fg = True, 1, p.co
-        p.tile = <tile_fn>p.kernels.depth
     p.blocks = ceil_div(p.fg, p.nr)
     p.x, p.weight = cnp.PyArray_BYTES(x), cnp.PyArray_BYTES(weight)
     p.out, p.bias = cnp.PyArray_BYTES(out), NULL if bias is None else cnp.PyArray_BYTES(bias)
-
-
-cdef void fill_activation(Conv *p, str activation, tuple parameters):
-    cdef int i
-    if activation:
-        p.activate = loop_of(row_of(activation), p.size == 8)
-    for i in range(len(parameters)):
-        p.parameters[i] = parameters[i]
 
 
 cdef void convolve(Conv *p):
@@ -406,42 +287,3 @@ def conv_grad_input(cnp.ndarray g, cnp.ndarray weight, cnp.ndarray out, tuple st
     cdef Conv p
     fill(&p, g, weight, None, out, stride, padding, dilation, groups, True)
     convolve(&p)
-
-
-def conv_activation(cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray out, tuple stride,
-                    tuple padding, tuple dilation, Py_ssize_t groups, str activation,
-                    tuple parameters):
-    """Write the activation of the convolution."""
-    cdef Conv p
-    fill(&p, x, weight, bias, out, stride, padding, dilation, groups, False)
-    fill_activation(&p, activation, parameters)
-    convolve(&p)
-
-
-def conv_pool(cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray out, cnp.ndarray index,
-              tuple stride, tuple padding, tuple dilation, Py_ssize_t groups, str activation,
-              tuple parameters, tuple pool):
-    """Write the maxima of windows of the activated convolution, and their places."""
-    cdef Conv p
-    cdef int i
-    fill(&p, x, weight, bias, out, stride, padding, dilation, groups, False)
-    fill_activation(&p, activation, parameters)
-    for i in range(3):
-        p.axis[i].out *= <Py_ssize_t>pool[i]
-    fill_pooled(&p.pooled, out, index, pool, (p.axis[0].out, p.axis[1].out, p.axis[2].out))
-    with nogil:
-        run(&p)
-
-
-def conv_pool_grad_input(cnp.ndarray g, cnp.ndarray index, cnp.ndarray weight, cnp.ndarray out,
-                         tuple stride, tuple padding, tuple dilation, Py_ssize_t groups,
-                         tuple pool, tuple sizes):
-    """Write the gradient of x; `sizes` are those before the pooling."""
-    cdef Conv p
-    cdef int i
-    fill(&p, g, weight, None, out, stride, padding, dilation, groups, True)
-    fill_pooled(&p.pooled, g, index, pool, sizes)
-    for i in range(3):
-        p.axis[i].source = sizes[i]
-    with nogil:
-        run(&p)
