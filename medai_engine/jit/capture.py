@@ -20,7 +20,7 @@ from ..tensor import CLOCK, EPOCH, Tensor
 from ..tree import flatten, unflatten
 from .plan import Plan
 from .recompute import Again, Gate, connected
-from .record import Recorder, Value
+from .record import Recorder, Value, uncollected
 
 __all__ = ["Jitted", "jit"]
 
@@ -155,7 +155,7 @@ class Jitted:
                    if leaf.grad is not None]
         recorder = Recorder(holders)
         epoch = EPOCH[0]
-        with switched(recorder=recorder):
+        with switched(recorder=recorder), uncollected():
             args, kwargs = rebuild(entered(leaves, recorder, mode))
             result = self.fn(*args, **kwargs)
         returned, _ = flatten(result)

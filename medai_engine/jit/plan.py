@@ -18,7 +18,7 @@ from ..kernels import copy_in, empty, ready, references, unheld
 from ..op import OPS, Op
 from ..tensor import CLOCK, Gradient, Tensor
 from .memory import ARENA, Layout, is_view, layout, whole
-from .record import Line, Offset, Program, Recorder, Value
+from .record import Line, Offset, Program, Recorder, Value, uncollected
 from .rewrite import rewrite
 from .show import Profile, listing, profile
 
@@ -77,6 +77,7 @@ class Plan:
             if was_there is None:
                 leaf.grad = None  # to be overwritten in any case: its memory is free
 
+    @uncollected()
     def bind(self) -> None:
         """Bind everything to the present memory, and to new memory for gradients."""
         if self.layout is None:

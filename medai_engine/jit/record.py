@@ -10,8 +10,10 @@ rule may move a read of ``value.root`` across a line whose ``writes`` have that 
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from weakref import ref
@@ -23,19 +25,24 @@ from ..mode import MODE
 from ..op import OPS, Op
 from ..tensor import Constant, Gradient, Tensor
 
-__all__ = ["Line", "Offset", "Program", "Recorder", "Value", "user_line"]
+__all__ = ["Line", "Offset", "Program", "Recorder", "Value", "uncollected", "user_line"]
 
 PACKAGE = str(Path(__file__).parents[1])
+OUTSIDE: dict[str, str] = {}  # short names of source files; "" inside the package
 
 
 def user_line() -> str:
     """Return the innermost source line outside this package."""
     frame: Any = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+    while frame is not None:
+        path = frame.f_code.co_filename
+        name = OUTSIDE.get(path)
+        if name is None:
+            name = OUTSIDE[path] = "" if path.startswith(PACKAGE) else path.rpartition("/")[2]
+        if name:
+            return f"{name}:{frame.f_lineno}"
         frame = frame.f_back
-    if frame is None:
-        return ""
-    return f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}"
+    return ""
 
 
 class Value:
@@ -45,7 +52,7 @@ class Value:
     ----------
     serial : int
         Its number, in the order of appearance.
-    shape, dtype, strides
+    shape, dtype, strides, nbytes
         As at the capture; a temporary that is no view is C-contiguous.
     kind : str
         ``"argument"``, ``"state"`` (lives outside: parameters, buffers, optimiser states, any
@@ -57,7 +64,7 @@ class Value:
         Whose memory it shares; itself where it has memory of its own.
     """
 
-    __slots__ = ("dtype", "kind", "root", "serial", "shape", "source", "strides")
+    __slots__ = ("dtype", "kind", "nbytes", "root", "serial", "shape", "source", "strides")
 
     def __init__(self, serial: int, array: np.ndarray, kind: str, source: Any = None,
                  root: Value | None = None):
@@ -65,17 +72,10 @@ class Value:
         self.shape = array.shape
         self.dtype = array.dtype
         self.strides = array.strides
+        self.nbytes = array.nbytes
         self.kind = kind
         self.source = source
         self.root = self if root is None else root
-
-    @property
-    def nbytes(self) -> int:
-        """The bytes of its elements."""
-        size = self.dtype.itemsize
-        for n in self.shape:
-            size *= n
-        return size
 
     def __repr__(self) -> str:
         sizes = "x".join(str(n) for n in self.shape)
@@ -191,6 +191,25 @@ class Offset(int):
         return made
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Let no garbage be looked for: thousands of new lines would be walked again and again."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
+class Seen(ref):
+    """A weak reference to an array, with the value that it stands for."""
+
+    __slots__ = ("value",)
+    value: Value
+
+
 class Recorder:
     """Takes down what runs, while it hangs in the mode."""
 
@@ -198,7 +217,7 @@ class Recorder:
         self.program = Program()
         self.holders = {id(leaf) for leaf in holders}  # of a gradient, when the call began
         self.positions: dict[int, int] = {}  # of the arguments, by their tensor outside
-        self.known: dict[int, tuple[Any, Value]] = {}
+        self.known: dict[int, Seen] = {}
         self.owners: dict[int, Value] = {}  # of states, by the array that owns the memory
         # what leaves held at the start: a gradient, none, or one that was overwritten (None)
         self.grads: dict[int, tuple[ref[Tensor], bool | None]] = {}
@@ -216,26 +235,30 @@ class Recorder:
 
     def name(self, array: np.ndarray, value: Value) -> Value:
         """Let an array stand for a value as long as it lives."""
-        self.known[id(array)] = (ref(array), value)
+        seen = self.known[id(array)] = Seen(array)
+        seen.value = value
         return value
 
     def made(self, array: np.ndarray) -> Value:
         """Return the value of a new result, and count its memory as long as it lives."""
-        value = self.program.value(array)
-        size = value.nbytes
-        self.live += size
-        self.peak = max(self.peak, self.live)
-
-        def gone(_: Any) -> None:
-            self.live -= size
-
-        self.known[id(array)] = (ref(array, gone), value)
+        program = self.program
+        program.count += 1
+        value = Value(program.count, array, "temporary")
+        seen = self.known[id(array)] = Seen(array, self.gone)
+        seen.value = value
+        self.live += value.nbytes
+        if self.live > self.peak:
+            self.peak = self.live
         return value
+
+    def gone(self, seen: Seen) -> None:
+        """Note that a result has died."""
+        self.live -= seen.value.nbytes
 
     def find(self, array: np.ndarray) -> Value | None:
         """Return the value of an array, None where it was never seen."""
         found = self.known.get(id(array))
-        return found[1] if found is not None and found[0]() is array else None
+        return found.value if found is not None and found() is array else None
 
     def argument(self, array: np.ndarray, position: int) -> None:
         """Let an array stand for an argument."""
@@ -245,13 +268,13 @@ class Recorder:
     def value(self, t: Tensor) -> Value:
         """Return the value of a tensor; one that was never seen comes from outside."""
         array = t.data
-        found = self.find(array)
-        if found is not None:
-            return found
+        seen = self.known.get(id(array))
+        if seen is not None and seen() is array:
+            return seen.value
         leaf = t.leaf.tensor() if type(t) is Gradient and t.leaf is not None else None
         if leaf is not None and leaf.grad is t:
             self.touch(leaf)
-            return self.known[id(array)][1]
+            return self.known[id(array)].value
         owner = array
         while isinstance(owner.base, np.ndarray):
             owner = owner.base
