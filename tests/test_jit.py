@@ -255,6 +255,14 @@ def test_a_new_binding_is_noticed():
     assert f(x).numpy().min() > 50
 
 
+def test_gradcheck_of_a_jitted_function():
+    layer = nn.Linear(3, 2, dtype=np.float64)
+    f = me.jit(lambda x: F.tanh(layer(x)))
+    x = me.Tensor(RNG.standard_normal((4, 3))).requires_grad_()
+    f(x), f(x)
+    assert me.testing.gradcheck(lambda *_: f(x), [x, layer.weight, layer.bias])
+
+
 def test_loaded_optimiser_state_is_used():
     found = []
     for wrap in (lambda f: f, me.jit):

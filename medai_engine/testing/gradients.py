@@ -21,7 +21,7 @@ from ..autograd import gradients
 from ..coerce import as_array
 from ..errors import MedaiError, ParameterError, say
 from ..mode import no_grad, switched
-from ..tensor import Tensor
+from ..tensor import EPOCH, Tensor
 from ..tree import flatten
 
 __all__ = ["GradientError", "agree", "gradcheck", "gradgradcheck", "stencil", "weighted"]
@@ -157,11 +157,13 @@ def moved(compute: Callable[[], list[Tensor]], targets: Mapping[str, Tensor],
     try:
         for t, x, v in zip(targets.values(), values, direction, strict=True):
             t.data = np.asarray(x + distance * v)
+        EPOCH[0] += 1  # a jitted function looks again at what it is bound to
         with no_grad():
             return [y.data for y in compute()]
     finally:
         for t, x in zip(targets.values(), values, strict=True):
             t.data = x
+        EPOCH[0] += 1
 
 
 def stencil(compute: Callable[[], list[Tensor]], targets: Mapping[str, Tensor],
