@@ -83,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
     train.set_defaults(run=helper(train))
     systems = train.add_subparsers(title="systems", metavar="SYSTEM")
     add_risk(systems, common)
+    add_treatment(systems, common)
 
     predict = commands.add_parser("predict", parents=[common],
                                   help="use a trained system on new patients",
@@ -146,6 +147,32 @@ def add_risk(systems: Any, common: argparse.ArgumentParser) -> None:
     risk.set_defaults(run=run_risk)
 
 
+def add_treatment(systems: Any, common: argparse.ArgumentParser) -> None:
+    """Add the grammar of ``medai train treatment``."""
+    treatment = systems.add_parser(
+        "treatment", parents=[common], argument_default=argparse.SUPPRESS,
+        help="the right one of two or more choices from patient features",
+        description="Train the choice of treatment (or diagnosis) from patient features; text "
+        "columns become one 0/1 column per category. Without --data: breast-cancer measurements.")
+    data = treatment.add_argument_group("data")
+    data.add_argument("--data", metavar="FILE.csv",
+                      help="patients, one row each, with a header; or breast-cancer, wine")
+    data.add_argument("--target", metavar="COLUMN", help="the column of the right choice")
+    data.add_argument("--group", metavar="COLUMN",
+                      help="names the patient where one has several rows; never split")
+    data.add_argument("--impute", choices=["median"],
+                      help="replace missing numbers; without it the svm refuses them, forest and "
+                      "tree send them to the better side")
+    model = treatment.add_argument_group("model")
+    model.add_argument("--model", choices=["forest", "svm", "tree"],
+                       help="random forest (default), support vector machine, or one tree")
+    model.add_argument("--seed", type=int, metavar="N",
+                       help="of the split, the folds and the model (default 0)")
+    run = treatment.add_argument_group("run")
+    run.add_argument("--out", metavar="FOLDER", help="the run folder (default runs/treatment-N)")
+    treatment.set_defaults(run=run_treatment)
+
+
 def at_least(low: int) -> Callable[[str], int]:
     """Return a reader of whole numbers of at least ``low``."""
     def read(text: str) -> int:
@@ -197,8 +224,23 @@ def run_risk(options: argparse.Namespace) -> int:
     return 130 if risk.interrupted else 0
 
 
+def run_treatment(options: argparse.Namespace) -> int:
+    """Train the treatment system."""
+    from .systems import treatment_command
+
+    names = ("data", "target", "group", "model", "impute", "seed")
+    return treatment_command.train({name: getattr(options, name) for name in names
+                                    if name in options}, getattr(options, "out", None))
+
+
 def run_predict(options: argparse.Namespace) -> int:
     """Predict the rows of a file, and score them where the outcome is known."""
+    from .systems.folder import system_of
+
+    if system_of(options.folder) == "treatment":
+        from .systems import treatment_command
+
+        return treatment_command.predict(options.folder, options.data, options.out)
     from .data import read_csv
     from .io.files import write_atomically
     from .systems import load_risk

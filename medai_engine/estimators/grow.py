@@ -13,14 +13,14 @@ import numpy as np
 from .. import kernels
 from ..errors import ParameterError, say
 from .base import Estimator
-from .nodes import Trees, joined
+from .nodes import Trees
 from .options import choice, iterations, number, run_kernel
 
 __all__ = ["Codes", "Rules", "grow", "rules_of"]
 
 CRITERIA = {"gini": 0, "entropy": 1, "log_loss": 1, "squared_error": 2}
 BOUNDLESS = 2**31 - 1
-GROUP = 1 << 25  # bytes of weights and node rows that a group of trees may take
+GROUP = 1 << 24  # bytes of weights that a group of trees may take
 
 
 class Codes:
@@ -157,8 +157,7 @@ def grow(codes: Codes, target: np.ndarray, K: int, rules: Rules, seeds: np.ndarr
     group = min(T, max(kernels.get_num_threads(), GROUP // (8 * N)))
     weight, sizes = np.empty((group, N)), np.empty(group, np.int64)
     nodes, stats = np.empty((group, capacity, 8), np.int32), np.empty((group, capacity, 2 + K))
-    parts: list[Trees] = []
-    cuts: list[np.ndarray] = []
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
     for first in range(0, T, group):
         n = min(group, T - first)
         for t in range(n):
@@ -167,18 +166,33 @@ def grow(codes: Codes, target: np.ndarray, K: int, rules: Rules, seeds: np.ndarr
                    stats[:n], sizes[:n], rules.criterion, rules.max_depth, rules.min_split,
                    rules.min_leaf, rules.min_weight, min(rules.max_features, len(codes.codes)),
                    rules.max_leaves, rules.min_decrease)
-        for t in range(n):
-            ints, numbers = nodes[t, :sizes[t]], stats[t, :sizes[t]]
-            leaf, here = ints[:, 0] < 0, np.arange(len(ints), dtype=np.int32)
-            walk = np.stack([here, np.where(leaf, 0, 2 * ints[:, 0] + ints[:, 6]),
-                             np.where(leaf, here, ints[:, 3]), np.where(leaf, here, ints[:, 4])],
-                            axis=1)
-            parts.append(Trees(walk, np.array([0, len(walk)]), ints[:, 5].copy(),
-                               numbers[:, 0].copy(), numbers[:, 1].copy(), numbers[:, 2:].copy(),
-                               int(ints[:, 7].max()), len(codes.codes)))
-            cuts.append(ints[:, :3].copy())
-    trees, cut = joined(parts), np.concatenate(cuts)
-    inner = np.flatnonzero(cut[:, 0] >= 0)
-    trees.walk[:, 0] = 0
-    trees.walk[inner, 0] = codes.thresholds(*cut[inner].T).view(np.int32)
-    return trees
+        parts += [(nodes[t, :m].copy(), stats[t, :m].copy()) for t, m in enumerate(sizes[:n])]
+    del weight, nodes, stats
+    return assembled(parts, codes, K)
+
+
+def assembled(parts: list[tuple[np.ndarray, np.ndarray]], codes: Codes, K: int) -> Trees:
+    """Return the trees whose node rows are given; takes the list apart, so that memory is freed."""
+    starts = np.cumsum([0, *[len(ints) for ints, _ in parts]])
+    M = int(starts[-1])
+    walk, samples, after = np.empty((M, 4), np.int32), np.empty(M, np.int32), np.empty(M, np.int32)
+    impurity, weight, values = np.empty(M), np.empty(M), np.empty((M, K))
+    depth = 0
+    for start, stop in pairwise(starts):
+        ints, numbers = parts.pop(0)
+        here = np.arange(start, stop, dtype=np.int32)
+        leaf = ints[:, 0] < 0
+        rows = walk[start:stop]
+        rows[:, 0] = ints[:, 1]  # the code below the threshold stands in for it
+        rows[:, 1] = np.where(leaf, 0, 2 * ints[:, 0] + ints[:, 6])
+        for side in (0, 1):
+            rows[:, 2 + side] = np.where(leaf, here, ints[:, 3 + side] + start)
+        after[start:stop], samples[start:stop] = ints[:, 2], ints[:, 5]
+        impurity[start:stop], weight[start:stop] = numbers[:, 0], numbers[:, 1]
+        values[start:stop] = numbers[:, 2:]
+        depth = max(depth, int(ints[:, 7].max()))
+    inner = np.flatnonzero(walk[:, 2] != np.arange(M))
+    threshold = np.zeros(M, np.float32)
+    threshold[inner] = codes.thresholds(walk[inner, 1] >> 1, walk[inner, 0], after[inner])
+    walk[:, 0] = threshold.view(np.int32)
+    return Trees(walk, starts, samples, impurity, weight, values, depth, len(codes.codes))

@@ -6,7 +6,7 @@ value is on the same side of both.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -235,15 +235,3 @@ class Tree:
         leaves = mass[self.trees.leaf].sum()
         return found * (mass[0] - leaves) / self.trees.weight[0]
 
-
-def joined(parts: list[Trees]) -> Trees:
-    """Return the trees of all parts, in order."""
-    shifts = np.cumsum([0, *[len(part.walk) for part in parts]])
-    for part, shift in zip(parts, shifts, strict=False):
-        part.walk[:, 2:] += np.int32(shift)
-    arrays = {f.name: np.concatenate([getattr(part, f.name) for part in parts])
-              for f in fields(Trees) if f.name not in ("starts", "depth", "features")}
-    starts = np.concatenate([[0], *[part.starts[1:] + shift for part, shift
-                                    in zip(parts, shifts, strict=False)]])
-    return Trees(**arrays, starts=starts, depth=max(part.depth for part in parts),
-                 features=parts[0].features)

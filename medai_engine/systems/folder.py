@@ -16,7 +16,8 @@ from ..io.files import write_atomically
 from ..training import metrics
 from ..training.evaluation import auc_interval, wilson_interval
 
-__all__ = ["csv_text", "new_folder", "read_config", "report", "scores", "write_rows"]
+__all__ = ["csv_text", "new_folder", "read_config", "report", "scores", "system_of",
+           "write_rows"]
 
 
 def new_folder(out: str | Path | None, system: str) -> Path:
@@ -37,6 +38,13 @@ def new_folder(out: str | Path | None, system: str) -> Path:
             return folder
         except FileExistsError:
             number += 1
+
+
+def system_of(folder: str | Path) -> str | None:
+    """Return the name of the system that wrote a run folder, or None if that is not said."""
+    path = Path(folder) / "config.json"
+    config = read_json(path) if path.is_file() else None
+    return config.get("system") if isinstance(config, dict) else None
 
 
 def read_config(folder: str | Path, system: str) -> dict[str, Any]:
