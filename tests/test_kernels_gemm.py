@@ -193,3 +193,33 @@ def test_linear_activation_is_linear_and_the_kernel(text, name, values):
             lookup(name, text)(want.copy(), want, *values)
             function.linear_activation(x[0], weight[0], bias, out, name, *[*values, 0.0][:1])
             np.testing.assert_array_equal(out, want)
+
+
+@pytest.mark.parametrize("text", ["fast", "loops", "reference"])
+def test_matmul_add_is_matmul_and_a_sum(text):
+    """To the bit where ``one_chain`` says so; into c's own memory, or beside it."""
+    function = {"fast": fast, "loops": loops, "reference": reference}[text]
+    rng = np.random.default_rng(6)
+    exact = 0
+    for level in isa.available_isas() if text == "fast" else isa.available_isas()[-1:]:
+        isa.set_isa(level)
+        for (M, N, K), dtype, (ta, tb) in product(
+                SHAPES[:13], (np.float32, np.float64), [(False, False), (True, False),
+                                                        (False, True)]):
+            if M * N * K > 1 << 25 or (text == "loops" and K > 50):
+                continue
+            a, b = operands(rng, dtype, M, N, K, ta, tb)
+            c = rng.standard_normal((1, M, N)).astype(dtype)
+            plain, out, inside = np.full((3, 1, M, N), np.nan, dtype)
+            inside[...] = c
+            function.matmul(a, b, plain, ta, tb)
+            function.matmul_add(c, a, b, out, ta, tb)
+            function.matmul_add(inside, a, b, inside, ta, tb)
+            np.testing.assert_array_equal(inside, out)
+            if text != "fast" or reference.one_chain(M, N, K, c.itemsize):
+                np.testing.assert_array_equal(out, c + plain)
+                exact += 1
+            else:
+                bound = expected(a, b, ta, tb)[1] + 8 * np.finfo(dtype).eps * np.abs(c)
+                assert (np.abs(out - (c + plain)) <= 2 * bound).all()
+    assert exact > 10

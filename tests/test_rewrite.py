@@ -13,7 +13,7 @@ from medai_engine import functional as F
 from medai_engine import nn, optim
 from medai_engine.jit import rewrite as rules
 from medai_engine.jit.chains import chains
-from medai_engine.jit.epilogues import epilogues, pooling, results
+from medai_engine.jit.epilogues import epilogues, pooling, results, sums
 from medai_engine.tree import flatten
 
 rng = np.random.default_rng(0)
@@ -169,6 +169,40 @@ def test_activation_stays_where_the_product_is_read_too():
     assert "gelu" in names(changed(epilogues, lambda x: F.gelu(layer(x)), X))
     assert names(changed(epilogues, lambda x: F.leaky_relu(layer(x), -0.5), X)) == [
         "linear", "leaky_relu"]
+
+
+def test_products_are_added_to_what_they_meet():
+    w, u = (me.tensor(rng.normal(size=(130, 130)).astype(np.float32)) for _ in range(2))
+
+    def f(x, y):
+        z = x @ w + y @ u
+        return me.grad(lambda t: ((t @ w).exp() + (t @ u).sin()).sum())(x), z, z + x @ u
+
+    program = changed(sums, f, X, Y)
+    assert names(program).count("matmul_add") == 3
+    assert next(line.by for line in program.lines if line.op.name == "matmul_add") == [
+        "sum into matmul"]
+
+
+def test_products_that_are_read_twice_broadcast_or_long_are_left_alone():
+    w, row = me.tensor(rng.normal(size=(130, 130)).astype(np.float32)), me.tensor(Y[:1])
+
+    def f(x):
+        z = x @ w
+        return z + x, z * 2.0, x @ w + row, (x @ w) + (row @ w)
+
+    assert "matmul_add" not in names(changed(sums, f, X))
+    wide = rng.normal(size=(6, 700)).astype(np.float32)
+    tall = me.tensor(rng.normal(size=(700, 6)).astype(np.float32))
+    assert "matmul_add" not in names(changed(sums, lambda x: x @ tall + x[:, :6], wide))
+
+    def stale(x):
+        z = x @ w
+        with me.no_grad():
+            w.copy_(w * 2.0)
+        return z + x
+
+    assert sums(recorded(stale, X)) == 0
 
 
 @pytest.mark.parametrize("act", [F.relu6, lambda t: F.leaky_relu(t, 0.2),
@@ -404,7 +438,7 @@ def test_upsampling_and_convolution_run_at_the_low_resolution(conv, kernel):
 
     def f(x, w, b):
         pull = me.value_and_grad(lambda *t: conv(
-            F.upsample(t[0], 2), *t[1:], padding=kernel // 2).tanh().sum(), argnums=(0, 1, 2))
+            F.upsample(t[0], 2), *t[1:], padding=kernel // 2).square().sum(), argnums=(0, 1, 2))
         return pull(x, w, b)
 
     arrays = images, weight, bias

@@ -31,7 +31,7 @@ from medai_engine.kernels.threads.pool cimport parallel_for, scratch
 
 cnp.import_array()
 
-__all__ = ["linear", "linear_activation", "matmul"]
+__all__ = ["linear", "linear_activation", "matmul", "matmul_add"]
 
 cdef extern from "gemm.h":
     struct gemm_kernels:
@@ -83,6 +83,7 @@ cdef struct Product:
     const char *bias                    # along columns, or along rows where swapped
     elementwise_loop act                # of the finished sums, or NULL
     double parameters[2]                # of act, which takes one at most
+    bint adds                           # to what stands in C
     bint swapped
     Py_ssize_t pieces, tiles, panels    # of K, of rows, of columns
     Py_ssize_t height                   # rows of a tile, fewer in the last
@@ -207,10 +208,10 @@ cdef void block(const Product *p, Py_ssize_t item, Py_ssize_t tile0, Py_ssize_t 
                 (<tile_fn>p.kernels.tile)(m, n, kc, l, lis, lks, r, rks, turned, nr, False,
                                           NULL, ahead, ahead_step)
                 (<store_fn>p.kernels.store_transposed)(
-                    turned, m, n, c, p.cjs, piece > 0, bias)
+                    turned, m, n, c, p.cjs, p.adds or piece > 0, bias)
             else:
-                (<tile_fn>p.kernels.tile)(m, n, kc, l, lis, lks, r, rks, c, p.cis, piece > 0,
-                                          bias, ahead, ahead_step)
+                (<tile_fn>p.kernels.tile)(m, n, kc, l, lis, lks, r, rks, c, p.cis,
+                                          p.adds or piece > 0, bias, ahead, ahead_step)
     if p.act and p.piece1 == p.pieces:
         activate(p, item, tile0 * p.height, min(tile1 * p.height, p.rows), panel0 * nr,
                  min(panel1 * nr, p.cols))
@@ -360,7 +361,7 @@ cdef void product(bint is_double, Py_ssize_t batch, Py_ssize_t M, Py_ssize_t N, 
                   const char *a, Py_ssize_t ams, Py_ssize_t aks, Py_ssize_t a_item,
                   const char *b, Py_ssize_t bks, Py_ssize_t bns, Py_ssize_t b_item,
                   char *c, const char *bias, elementwise_loop act,
-                  double parameter) noexcept:
+                  double parameter, bint adds) noexcept:
     cdef Product p
     cdef bint swap
     cdef Py_ssize_t vw
@@ -368,8 +369,9 @@ cdef void product(bint is_double, Py_ssize_t batch, Py_ssize_t M, Py_ssize_t N, 
     p.size = 8 if is_double else 4
     p.K, p.batch, p.c, p.c_item, p.bias = K, batch, c, M * N, bias
     p.act, p.parameters[0], p.parameters[1] = act, parameter, 0
+    p.adds = adds
     vw = p.kernels.nr // 2
-    cdef bint dots = K >= DOT_FROM and (M <= 4 or N <= 4) and aks == 1 and bks == 1
+    cdef bint dots = not adds and K >= DOT_FROM and (M <= 4 or N <= 4) and aks == 1 and bks == 1
     if dots:
         swap = M < N        # dot takes many rows and few columns
     else:
@@ -396,8 +398,8 @@ cdef void product(bint is_double, Py_ssize_t batch, Py_ssize_t M, Py_ssize_t N, 
                 run(&p)
 
 
-def matmul(cnp.ndarray a, cnp.ndarray b, cnp.ndarray out, bint transpose_a, bint transpose_b):
-    """Write ``out[i] = a[i] b[i]`` for each batch i; a batch of one, or none, serves all."""
+cdef void multiply(cnp.ndarray a, cnp.ndarray b, cnp.ndarray out, bint transpose_a,
+                   bint transpose_b, bint adds) noexcept:
     cdef int ndim = cnp.PyArray_NDIM(out)
     cdef Py_ssize_t M = cnp.PyArray_DIM(out, ndim - 2), N = cnp.PyArray_DIM(out, ndim - 1)
     cdef Py_ssize_t K = cnp.PyArray_DIM(a, cnp.PyArray_NDIM(a) - (2 if transpose_a else 1))
@@ -406,7 +408,20 @@ def matmul(cnp.ndarray a, cnp.ndarray b, cnp.ndarray out, bint transpose_a, bint
             M * K if cnp.PyArray_SIZE(a) > M * K else 0,
             cnp.PyArray_BYTES(b), 1 if transpose_b else N, K if transpose_b else 1,
             K * N if cnp.PyArray_SIZE(b) > K * N else 0,
-            cnp.PyArray_BYTES(out), NULL, NULL, 0)
+            cnp.PyArray_BYTES(out), NULL, NULL, 0, adds)
+
+
+def matmul(cnp.ndarray a, cnp.ndarray b, cnp.ndarray out, bint transpose_a, bint transpose_b):
+    """Write ``out[i] = a[i] b[i]`` for each batch i; a batch of one, or none, serves all."""
+    multiply(a, b, out, transpose_a, transpose_b, False)
+
+
+def matmul_add(cnp.ndarray c, cnp.ndarray a, cnp.ndarray b, cnp.ndarray out, bint transpose_a,
+               bint transpose_b):
+    """Write ``out[i] = c[i] + a[i] b[i]``; out may be c."""
+    if cnp.PyArray_DATA(out) != cnp.PyArray_DATA(c):
+        memcpy(cnp.PyArray_DATA(out), cnp.PyArray_DATA(c), cnp.PyArray_NBYTES(out))
+    multiply(a, b, out, transpose_a, transpose_b, True)
 
 
 cdef void affine(cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray out, elementwise_loop act,
@@ -416,7 +431,7 @@ cdef void affine(cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray out, eleme
     product(cnp.PyArray_TYPE(out) == cnp.NPY_DOUBLE, 1, M, N, K,
             cnp.PyArray_BYTES(x), K, 1, 0, cnp.PyArray_BYTES(weight), 1, K, 0,
             cnp.PyArray_BYTES(out), NULL if bias is None else cnp.PyArray_BYTES(bias),
-            act, parameter)
+            act, parameter, False)
 
 
 def linear(cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray out):

@@ -13,7 +13,7 @@ from numba import njit
 from ..elementwise import loops as elementwise
 from ..program.reference import PARAMETERS
 
-__all__ = ["linear", "linear_activation", "matmul"]
+__all__ = ["linear", "linear_activation", "matmul", "matmul_add"]
 
 kernel = njit(nogil=True, cache=True, error_model="numpy")
 
@@ -49,6 +49,12 @@ def _batched(a, b, out, transpose_a, transpose_b):
 
 def matmul(a, b, out, transpose_a, transpose_b):
     _batched(*[x.reshape(-1, *x.shape[-2:]) for x in (a, b, out)], transpose_a, transpose_b)  # type: ignore[call-arg]
+
+
+def matmul_add(c, a, b, out, transpose_a, transpose_b):
+    product = np.empty_like(out)
+    matmul(a, b, product, transpose_a, transpose_b)
+    np.add(c, product, out=out)
 
 
 @kernel

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.gemm.reference import one_chain
 from ..op import OPS, Op
 from ..ops import conv_fused
 from ..ops.linalg import ACTIVATIONS
-from .record import Line, Program, Value
+from .record import Line, Program, Value, packed
 
-__all__ = ["epilogues", "pooling", "results"]
+__all__ = ["epilogues", "pooling", "results", "sums"]
 
 GEOMETRY = ("stride", "padding", "dilation", "groups")
 
@@ -97,6 +98,39 @@ def epilogues(program: Program) -> int:
     changes = len(program.lines) - len(lines)
     program.lines = lines
     return changes
+
+
+def sums(program: Program) -> int:
+    """Add a product to what it alone is added to: gradients that meet, recurrent projections.
+
+    Only where the sum inside the product has the bits of the sum behind it.
+    """
+    readers = uses(program)
+    written = {value.root for line in program.lines for value in line.writes}
+    makers: dict[Value, Line] = {}
+    gone = set()
+    for line in program.lines:
+        for number in (1, 0) if own(line, "add") and line.inputs[0] is not line.inputs[-1] else ():
+            product, other = makers.get(line.inputs[number]), line.inputs[1 - number]
+            if (product is None or id(product) in gone or product.frame != line.frame
+                    or readers[line.inputs[number]] != [line]
+                    or not other.shape == line.inputs[number].shape == line.outputs[0].shape
+                    or any(v.root in written for v in product.inputs)
+                    or any(v.strides != packed(v.shape, v.dtype.itemsize) or not v.nbytes
+                           for v in (other, *product.inputs))):
+                continue
+            *_, M, N = line.outputs[0].shape
+            K = product.inputs[0].shape[-2 if product.params["transpose_a"] else -1]
+            if one_chain(M, N, K, other.dtype.itemsize):
+                line.op, line.params = OPS["matmul_add"], product.params
+                line.inputs = [other, *product.inputs]
+                line.by.append("sum into matmul")
+                gone.add(id(product))
+                break
+        if own(line, "matmul"):
+            makers[line.outputs[0]] = line
+    program.lines = [line for line in program.lines if id(line) not in gone]
+    return len(gone)
 
 
 # ---- max pooling ------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from ..mode import switched
 from ..op import OPS, apply
 from ..tensor import Constant
 from .chains import chains
-from .epilogues import epilogues, pooling, results
+from .epilogues import epilogues, pooling, results, sums
 from .record import Line, Offset, Program, Value, packed
 from .upsampling import upsampling
 
@@ -191,7 +191,7 @@ def dead(program: Program) -> int:
 
 RULES: Sequence[Callable[[Program], int]] = (
     fold, merge_constants, identities, common, dead, results, epilogues, pooling,
-    chains, dead)
+    sums, chains, dead)
 # Rules that round differently: for me.jit(fn, exact=False).
 ROUNDING: Sequence[Callable[[Program], int]] = (upsampling,)
 

@@ -74,6 +74,27 @@ MATMUL = define(
     doc="y = a b for matrices (..., M, K) and (..., K, N), transposed first where asked")
 
 
+def _added_infer(c: np.ndarray, a: np.ndarray, b: np.ndarray, *, transpose_a: bool,
+                 transpose_b: bool) -> tuple[tuple[int, ...], Any]:
+    same_float("matmul_add", "c a b", c, a, b)
+    shape, dtype = _matmul_infer(a, b, transpose_a=transpose_a, transpose_b=transpose_b)
+    if c.shape != shape:
+        raise ShapeError(say("matmul_add", f"c of shape {shape}, as the product", str(c.shape),
+                             "Broadcast it first", {"a": a.shape, "b": b.shape}))
+    return shape, dtype
+
+
+MATMUL_ADD = define(
+    "matmul_add", infer=_added_infer, kernel="matmul_add", inplace=("c",),
+    work=lambda arrays, outs, params: (
+        _matmul_work(arrays[1:], outs, params)[0], math.prod(outs[0][0])),
+    vjp={"c": lambda g: g, **{name: (f"{other} {name}_shape transpose_a transpose_b", rule)
+                              for name, other, rule in (
+         ("a", "b", MATMUL.rules[0].function), ("b", "a", MATMUL.rules[1].function))}},
+    linear=[("c", "a"), ("c", "b")], analytic=True, onnx="Gemm",
+    doc="y = c + a b, with a b as in matmul")
+
+
 def matmul(a: Any, b: Any) -> Tensor:
     """Matrix product, ``y[..., i, j] = sum_k a[..., i, k] b[..., k, j]``.
 

@@ -153,7 +153,8 @@ def check_inplace(row: Row) -> None:
         sample = drawn.cast(dtype)
         arrays = [contiguous(x) for x in sample.inputs]
         out = arrays[op.inputs.index(name)]
-        if out.size == 0 or specs_of(op, arrays, sample.params) != [(out.shape, out.dtype)]:
+        if not all(a.size for a in arrays) or specs_of(op, arrays, sample.params) != [
+                (out.shape, out.dtype)]:  # kernels never see empty arrays
             continue
         expected = forward(op, sample)[0]
         params = dict(sample.params)

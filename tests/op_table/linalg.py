@@ -96,3 +96,30 @@ row("linear_activation",
          bad(ParameterError, "slope from 0 on", r0(2, 3), r0(4, 3), r0(4),
              activation="leaky_relu", parameter=-0.1)],
     oracles={"torch": _activated_oracle})
+
+
+def _added_samples(r: Draw) -> list[Any]:
+    found = []
+    for i, (m, k, n) in enumerate(FLAT):
+        ta, tb = [(False, False), (True, False), (False, True), (True, True)][i % 4]
+        found.append(sample(r.normal(m, n), turned(r.normal(m, k), ta), turned(r.normal(k, n), tb),
+                            transpose_a=ta, transpose_b=tb))
+    found.append(sample(r.normal(2, 3, 5), r.normal(2, 3, 4), r.normal(4, 5), transpose_a=False,
+                        transpose_b=False))
+    return found
+
+
+row("matmul_add", _added_samples,
+    large=lambda r: sample(r.normal(67, 201), r.normal(67, 300), r.normal(201, 300),
+                           transpose_a=False, transpose_b=True),
+    terms=lambda c, a, b, transpose_a, transpose_b: (
+        a.shape[-2 if transpose_a else -1] + 1,
+        abs(c) + turned(abs(a), transpose_a) @ turned(abs(b), transpose_b)),
+    bad=[bad(ShapeError, r"c of shape \(2, 5\), as the product, got \(5,\)", r0(5), r0(2, 3),
+             r0(3, 5), transpose_a=False, transpose_b=False),
+         bad(ShapeError, r"3 columns and 4 rows", r0(2, 5), r0(2, 3), r0(4, 5),
+             transpose_a=False, transpose_b=False),
+         bad(DTypeError, "c float64", r0(2, 2).astype(np.float64), r0(2, 3), r0(3, 2),
+             transpose_a=False, transpose_b=False)],
+    oracles={"torch": lambda c, a, b, transpose_a, transpose_b:
+             c + (a.mT if transpose_a else a) @ (b.mT if transpose_b else b)})
