@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from .errors import MedaiError, ParameterError, say
 
@@ -84,14 +84,40 @@ def parser() -> argparse.ArgumentParser:
     systems = train.add_subparsers(title="systems", metavar="SYSTEM")
     add_risk(systems, common)
     add_treatment(systems, common)
+    for name in DEEP:
+        add_deep(systems, common, name)
+    add_synthesis(systems, common)
 
     predict = commands.add_parser("predict", parents=[common],
                                   help="use a trained system on new patients",
                                   description="Predict with a run folder of medai train.")
     predict.add_argument("folder", metavar="RUN", help="the run folder")
-    predict.add_argument("--data", required=True, metavar="FILE.csv", help="the new patients")
+    predict.add_argument("--data", required=True, metavar="PATH",
+                         help="the new patients, in the form of the training data")
     predict.add_argument("--out", metavar="FILE.csv", help="where to write; else standard output")
     predict.set_defaults(run=run_predict)
+
+    judge = commands.add_parser("evaluate", parents=[common],
+                                help="the scores of a run, or of new data with outcomes",
+                                description="Score a run folder of medai train.")
+    judge.add_argument("folder", metavar="RUN", help="the run folder")
+    judge.add_argument("--data", metavar="PATH", help="new patients whose outcomes are known")
+    judge.set_defaults(run=run_evaluate)
+
+    versus = commands.add_parser("compare", parents=[common], help="two runs side by side",
+                                 description="Compare the held-out scores of two runs.")
+    versus.add_argument("first", metavar="RUN")
+    versus.add_argument("second", metavar="RUN")
+    versus.set_defaults(run=run_compare)
+
+    make = commands.add_parser("synthesize", parents=[common],
+                               help="make up cases with a trained generator",
+                               description="Make up cases and check that none is a copy.")
+    make.add_argument("folder", metavar="RUN", help="a run of medai train synthesize")
+    make.add_argument("-n", type=at_least(1), default=500, metavar="N", help="how many (500)")
+    make.add_argument("--out", metavar="FILE.npz", help="where to write; else into the run folder")
+    make.add_argument("--seed", type=int, default=0, metavar="N", help="of the cases (default 0)")
+    make.set_defaults(run=run_synthesize)
 
     check = commands.add_parser("doctor", parents=[common],
                                 help="say what this installation runs on, and how fast it can be",
@@ -145,6 +171,72 @@ def add_risk(systems: Any, common: argparse.ArgumentParser) -> None:
     run.add_argument("--out", metavar="FOLDER", help="the run folder (default runs/risk-N)")
     run.add_argument("--resume", metavar="RUN", help="finish a run that was stopped")
     risk.set_defaults(run=run_risk)
+
+
+class Deep(NamedTuple):
+    """The grammar of a network system."""
+
+    help: str
+    data: str  # what --data takes
+    models: tuple[str, ...]
+    options: tuple[str, ...] = ()
+
+
+DEEP = {
+    "prognosis": Deep("a number ahead, from measurements", "FILE.csv", ("linear", "mlp"),
+                      ("target", "patients")),
+    "diagnosis": Deep("the class of an image", "FOLDER", ("cnn64", "cnn224", "cnn256"),
+                      ("patients", "image-size")),
+    "history": Deep("the outcome of a stay, from its course", "FILE.csv",
+                    ("lstm64", "gru64", "rnn64"), ("target", "patients")),
+    "phases": Deep("the phase of a procedure, step by step", "FILE.npz",
+                   ("lstm128x2", "lstm64-dropout")),
+    "autoencoder": Deep("images through a narrow code and back", "PATH", ("ae", "deep"),
+                        ("image-size",)),
+}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "target": {"metavar": "COLUMN", "help": "the outcome's column"},
+    "patients": {"metavar": "NAME", "help": "the column (for images a CSV file of file and "
+                 "patient) that names the patient; patients are never split"},
+    "image-size": {"metavar": "N", "help": "pixels along each side"},
+}
+
+
+def add_deep(systems: Any, common: argparse.ArgumentParser, name: str) -> None:
+    """Add the grammar of ``medai train`` for a network system."""
+    OPTIONS["image-size"]["type"] = at_least(1)
+    system = DEEP[name]
+    grammar = systems.add_parser(name, parents=[common], argument_default=argparse.SUPPRESS,
+                                 help=system.help, description=f"Train: {system.help}. Without "
+                                 "--data on the system's own data.")
+    grammar.add_argument("--data", metavar=system.data, help="your own data")
+    for option in system.options:
+        grammar.add_argument(f"--{option}", **OPTIONS[option])
+    grammar.add_argument("--model", choices=system.models, help=f"default {system.models[0]}")
+    add_training(grammar)
+    grammar.add_argument("--resume", metavar="RUN", help="finish a run that was stopped")
+    grammar.set_defaults(run=run_deep, system=name)
+
+
+def add_training(grammar: argparse.ArgumentParser) -> None:
+    """Add the options of a training run."""
+    grammar.add_argument("--epochs", type=at_least(1), metavar="N", help="at most (early stopping)")
+    grammar.add_argument("--batch-size", type=at_least(1), metavar="N", help="samples per step")
+    grammar.add_argument("--lr", type=float, metavar="X", help="learning rate")
+    grammar.add_argument("--seed", type=int, metavar="N",
+                         help="of the split, the first weights and the order (default 0)")
+    grammar.add_argument("--out", metavar="FOLDER", help="the run folder (default runs/SYSTEM-N)")
+
+
+def add_synthesis(systems: Any, common: argparse.ArgumentParser) -> None:
+    """Add the grammar of ``medai train synthesize``."""
+    grammar = systems.add_parser("synthesize", parents=[common],
+                                 argument_default=argparse.SUPPRESS,
+                                 help="a generator of made-up cases", description="Train a "
+                                 "conditional GAN. Without --data on the bundled digits.")
+    grammar.add_argument("--data", metavar="FILE.npz", help="x (N, ...) from 0 to 1, y (N,)")
+    add_training(grammar)
+    grammar.set_defaults(run=run_gan)
 
 
 def add_treatment(systems: Any, common: argparse.ArgumentParser) -> None:
@@ -224,6 +316,49 @@ def run_risk(options: argparse.Namespace) -> int:
     return 130 if risk.interrupted else 0
 
 
+def chosen(options: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Return those of the options that were given."""
+    return {name: getattr(options, name) for name in names if name in options}
+
+
+def run_deep(options: argparse.Namespace) -> int:
+    """Train a network system."""
+    from .systems import commands
+
+    return commands.train(options.system, chosen(
+        options, "data", "target", "patients", "model", "epochs", "batch_size", "lr",
+        "image_size", "seed"), getattr(options, "out", None), getattr(options, "resume", None))
+
+
+def run_gan(options: argparse.Namespace) -> int:
+    """Train a generator of made-up cases."""
+    from .systems import commands
+
+    return commands.train_gan(chosen(options, "data", "epochs", "batch_size", "lr", "seed"),
+                              getattr(options, "out", None))
+
+
+def run_evaluate(options: argparse.Namespace) -> int:
+    """Print scores."""
+    from .systems import commands
+
+    return commands.evaluate(options.folder, options.data)
+
+
+def run_compare(options: argparse.Namespace) -> int:
+    """Print two runs side by side."""
+    from .systems import commands
+
+    return commands.compare(options.first, options.second)
+
+
+def run_synthesize(options: argparse.Namespace) -> int:
+    """Make up cases."""
+    from .systems import commands
+
+    return commands.synthesize(options.folder, options.n, options.out, options.seed)
+
+
 def run_treatment(options: argparse.Namespace) -> int:
     """Train the treatment system."""
     from .systems import treatment_command
@@ -241,6 +376,10 @@ def run_predict(options: argparse.Namespace) -> int:
         from .systems import treatment_command
 
         return treatment_command.predict(options.folder, options.data, options.out)
+    from .systems import commands
+
+    if commands.system_of(options.folder) in commands.SYSTEMS:
+        return commands.predict(options.folder, options.data, options.out)
     from .data import read_csv
     from .io.files import write_atomically
     from .systems import load_risk

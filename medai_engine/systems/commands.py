@@ -1,0 +1,205 @@
+"""What the commands do with run folders: train, predict, evaluate, compare, synthesize."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError, ParameterError, say
+from ..io import read_json
+from ..io.files import write_atomically
+from ..training.evaluation import Score
+from . import deep, generative
+from .coding import Autoencoder
+from .folder import csv_text
+from .imaging import Diagnosis
+from .prognosis import Prognosis
+from .report import score_lines
+from .sequences import Histories, Phases
+
+__all__ = ["SYSTEMS", "compare", "evaluate", "predict", "synthesize", "train", "train_gan"]
+
+SYSTEMS: dict[str, deep.System] = {system.name: system for system in (
+    Prognosis(), Diagnosis(), Histories(), Phases(), Autoencoder())}
+
+
+def train(name: str, given: dict[str, Any], out: str | None, resume: str | None) -> int:
+    """Train a system and say what came out."""
+    system = SYSTEMS[name]
+    if resume is not None:
+        others = sorted(set(given) - {"epochs"}) + ["out"] * (out is not None)
+        if others:
+            raise ParameterError(say("--resume", "the options of that run, and at most --epochs",
+                                     ", ".join(f"--{o.replace('_', '-')}" for o in others),
+                                     "Leave them out, or train anew without --resume"))
+    try:
+        run = deep.train(system, deep.Options(**given), out, resume, given.get("epochs"))
+    except KeyboardInterrupt:
+        print("\nmedai: interrupted before one epoch was done; nothing to keep", file=sys.stderr)
+        return 130
+    held = run.config["patients"]["held out"]
+    print(f"held out: {held} samples of {run.config['source']}")
+    print("\n".join(score_lines(run.scores)))
+    if run.config["options"]["data"] is None and system.floor[0] in run.scores:
+        label, floor = system.floor
+        reached = run.scores[label].value
+        print(f"  {label} {reached:.3f} is {'above' if reached >= floor else 'BELOW'} the floor of "
+              f"{floor} for this data")
+    for note in run.notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(f"written: {', '.join(sorted(p.name for p in run.folder.iterdir() if p.is_file()))} in "
+          f"{run.folder}")
+    if run.interrupted:
+        print(f"interrupted; the model is that of the best epoch so far. Go on with:\n"
+              f"  medai train {name} --resume {run.folder}")
+    print(f"next: open {run.folder / 'report.html'}, or predict new samples:\n"
+          f"  medai predict {run.folder} --data PATH")
+    return 130 if run.interrupted else 0
+
+
+def system_of(folder: str) -> str:
+    """Return the system of a run folder."""
+    path = Path(folder) / "config.json"
+    if not path.is_file():
+        raise DataError(say(folder, "a run folder with config.json", "none",
+                            "Pass the folder that medai train wrote"))
+    config = read_json(path)
+    if not isinstance(config, dict) or "system" not in config:
+        raise DataError(say(str(path), "a run of medai train", "something else",
+                            "Pass the folder that medai train wrote"))
+    return config["system"]
+
+
+def predict(folder: str, data: str, out: str | None) -> int:
+    """Write predictions of new samples as CSV; score them where the outcomes are known."""
+    run = deep.load_run(folder, SYSTEMS)
+    cohort = run.system.read(data, run.config)
+    found = run.outputs(cohort)
+    text = csv_text(*deep.predictions(run, cohort, found))
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        write_atomically(out, text.encode())
+        print(f"written: predictions of {len(found)} samples in {out}")
+    for note in cohort.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if len(cohort.y) == len(found):
+        print("known outcomes:\n" + "\n".join(score_lines(known(run, cohort, found))),
+              file=sys.stderr)
+    return 0
+
+
+def known(run: deep.Run, cohort: deep.Cohort, found: np.ndarray) -> dict[str, Score]:
+    """Return the scores of samples whose outcomes are known."""
+    if isinstance(run.system, Autoencoder):  # its yardstick is the training images' mean
+        mean = np.array(run.config["plan"]["mean"])
+        y = cohort.y.astype(np.float64)
+        share = 1 - float(((found - y) ** 2).sum() / ((y - mean) ** 2).sum())
+        return {"explained": Score(share, share, share, "none")}
+    return run.system.scores(cohort, found)
+
+
+def evaluate(folder: str, data: str | None) -> int:
+    """Print the scores of a run on its held-out samples, or on a file with outcomes."""
+    if data is None:
+        print(f"{folder}: held out")
+        print("\n".join(score_lines(saved(folder))))
+        return 0
+    run = deep.load_run(folder, SYSTEMS)
+    cohort = run.system.read(data, run.config)
+    if not len(cohort.y):
+        raise DataError(say(data, f"outcomes ({run.config['target']})", "none",
+                            "Add them, or use medai predict"))
+    print(f"{folder}: {len(cohort.y)} samples of {data}")
+    print("\n".join(score_lines(known(run, cohort, run.outputs(cohort)))))
+    for note in cohort.notes:
+        print(f"note: {note}", file=sys.stderr)
+    return 0
+
+
+def saved(folder: str) -> dict[str, Score]:
+    """Return the held-out scores that a run wrote."""
+    system_of(folder)
+    path = Path(folder) / "metrics.json"
+    if not path.is_file():
+        raise DataError(say(folder, "a finished run with metrics.json", "none",
+                            "Finish it with --resume"))
+    found = read_json(path)
+    held = found.get("held_out", {
+        f"{group} {name}": value for group, values in found.items() if isinstance(values, dict)
+        for name, value in values.items()})
+    intervals = held.get("interval_95", {})
+    scores = {}
+    for name, value in held.items():
+        if isinstance(value, dict) and "value" in value:
+            scores[name] = Score(**value)
+        elif isinstance(value, (int, float)):
+            low, high = intervals.get(name, (value, value))
+            scores[name] = Score(float(value), float(low), float(high), "")
+    return scores
+
+
+def compare(first: str, second: str) -> int:
+    """Print the held-out scores of two runs side by side."""
+    kinds = system_of(first), system_of(second)
+    if kinds[0] != kinds[1]:
+        raise ParameterError(say("compare", "two runs of one system", f"{kinds[0]} and {kinds[1]}",
+                                 "Compare runs that answer the same question"))
+    one, two = saved(first), saved(second)
+    digests = [read_json(Path(f) / "config.json").get("data_sha256") for f in (first, second)]
+    seeds = [read_json(Path(f) / "config.json")["options"].get("seed") for f in (first, second)]
+    width = max(map(len, [*one, *two]))
+    print(f"{'':{width}}  {first:>24}  {second:>24}")
+    for name in [*one, *(n for n in two if n not in one)]:
+        cells = [f"{s.value:.4f} ({s.low:.3f}-{s.high:.3f})" if s else "-"
+                 for s in (one.get(name), two.get(name))]
+        apart = name in one and name in two and (
+            one[name].low > two[name].high or two[name].low > one[name].high)
+        print(f"{name:{width}}  {cells[0]:>24}  {cells[1]:>24}{'  intervals apart' * apart}")
+    if digests[0] != digests[1] or seeds[0] != seeds[1]:
+        print("note: the runs were scored on different samples", file=sys.stderr)
+    return 0
+
+
+def train_gan(given: dict[str, Any], out: str | None) -> int:
+    """Train the generator of synthetic cases and say how useful and how safe they are."""
+    found = generative.train_synthesis(generative.SynthesisOptions(**given), out)
+    tell(found["usefulness"], found["privacy"])
+    print(f"written: {', '.join(sorted(p.name for p in found['folder'].iterdir()))} in "
+          f"{found['folder']}\nnext: medai synthesize {found['folder']} -n 500")
+    return 0
+
+
+def tell(useful: dict[str, float] | None, private: dict[str, float]) -> None:
+    """Print what samples are worth."""
+    if useful is not None:
+        print(f"a classifier trained on samples alone is right on "
+              f"{useful['accuracy_of_samples']:.1%} of the held-out real cases (on real ones: "
+              f"{useful['accuracy_of_real']:.1%})")
+    print(f"copies of training cases: {private['copies']} of {private['samples']}; median distance "
+          f"to the nearest training case {private['distance_to_training']:.3f}, to the nearest "
+          f"held-out case {private['distance_to_held_out']:.3f}; membership inference AUC "
+          f"{private['membership_auc']:.3f} (0.5: nothing to be learned)")
+
+
+def synthesize(folder: str, n: int, out: str | None, seed: int) -> int:
+    """Write n made-up cases as NPZ, after checking them against the real ones."""
+    generator, config = generative.load_generator(folder)
+    samples, labels = generative.synthesize(generator, n, seed)
+    options = generative.SynthesisOptions(**config["options"])
+    x, y, _ = generative.cases(options)
+    rows, held = generative.split_stratified(y, generative.HELD_OUT, options.seed)
+    flat = x.reshape(len(x), -1)
+    found = generative.privacy(samples, flat[rows], flat[held])
+    tell(None, found)
+    if found["copies"]:
+        print(f"note: {found['copies']} samples lie on training cases: do not give them away",
+              file=sys.stderr)
+    path = Path(out or Path(folder) / f"synthetic-{n}.npz")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, x=samples.reshape(-1, *config["shape"]), y=labels)
+    print(f"written: {n} cases in {path}")
+    return 0

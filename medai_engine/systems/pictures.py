@@ -1,0 +1,86 @@
+"""Figures of a run: learning curves, what the scores say, confusion, images (extra ``plot``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..training.plots import HELD, QUIET, TRAIN, _figure, _write, plot_history, plot_predictions
+from .deep import IGNORED, Cohort, Run
+
+__all__ = ["draw", "draw_confusion", "draw_images", "draw_values"]
+
+
+def draw(run: Run, part: Cohort, found: np.ndarray) -> None:
+    """Draw history.png and evaluation.png of a run."""
+    title = f"{run.config['source']}"
+    plot_history(run.history, run.folder / "history.png", f"{title}, training",
+                 {"loss": "cross-entropy (nats)" if run.classes else "mean squared error"})
+    path, held = run.folder / "evaluation.png", f"{title}, {len(part.y)} held out"
+    if not run.classes and part.y.ndim > 1:
+        chosen = np.linspace(0, len(part.y) - 1, 8).astype(int)
+        pairs = np.concatenate([part.x[chosen], found[chosen].reshape(part.x[chosen].shape)])
+        draw_images(pairs, ["held out"] * 8 + ["from its code"] * 8, path, held)
+    elif not run.classes:
+        draw_values(part.y, found, path, held, run.config["target"])
+    elif part.y.ndim == 1 and len(run.classes) == 2:
+        plot_predictions(part.y, found[:, 1], path, (run.classes[0], run.classes[1]), held)
+    else:
+        known = part.y != IGNORED
+        draw_confusion(part.y[known], found[known].argmax(axis=-1), run.classes, path, held)
+
+
+def draw_confusion(y: np.ndarray, guess: np.ndarray, classes: Sequence[str], path: Path,
+                   title: str) -> None:
+    """Draw how often each class (rows) was called each class (columns)."""
+    count = len(classes)
+    table = np.bincount(y * count + guess, minlength=count * count).reshape(count, count)
+    share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    figure, axes = _figure(1, 1, title)
+    figure.set_size_inches(1.2 + 0.75 * count + 2.2, 1.2 + 0.6 * count + 1.4)
+    axis = axes[0]
+    axis.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (i, j), n in np.ndenumerate(table):
+        axis.text(j, i, f"{n}", ha="center", va="center", fontsize=8,
+                  color="white" if share[i, j] > 0.6 else "black")
+    axis.set_xticks(range(count), classes, rotation=35, ha="right", fontsize=8)
+    axis.set_yticks(range(count), classes, fontsize=8)
+    axis.set(xlabel="called", ylabel="is")
+    axis.grid(False)
+    _write(figure, path)
+
+
+def draw_values(y: np.ndarray, p: np.ndarray, path: Path, title: str, target: str) -> None:
+    """Draw predicted against observed values, and the errors."""
+    figure, (plane, errors) = _figure(1, 2, title)
+    low, high = min(y.min(), p.min()), max(y.max(), p.max())
+    plane.plot([low, high], [low, high], color=QUIET, linestyle=":", label="perfect")
+    plane.plot(y, p, "o", color=TRAIN, markersize=4, alpha=0.7)
+    plane.set(xlabel=f"observed {target}", ylabel=f"predicted {target}")
+    plane.legend(loc="upper left")
+    errors.hist(p - y, bins=20, color=HELD, alpha=0.8)
+    errors.axvline(0, color=QUIET, linestyle=":")
+    errors.set(xlabel="predicted - observed", ylabel="patients")
+    _write(figure, path)
+
+
+def draw_images(images: Any, titles: Sequence[str], path: Path, title: str, columns: int = 8
+                ) -> None:
+    """Draw images (N, H, W, C) between 0 and 1 in a grid."""
+    rows = -(-len(images) // columns)
+    figure, _ = _figure(1, 1, title)
+    figure.clear()
+    figure.set_size_inches(1.25 * columns, 1.55 * rows + 0.4)
+    figure.suptitle(title, fontsize=10)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes:
+        axis.axis("off")
+    for axis, image, text in zip(axes, images, titles, strict=False):
+        grey = image.shape[-1] == 1
+        axis.imshow(np.clip(image[..., 0] if grey else image, 0, 1), vmin=0, vmax=1,
+                    cmap="gray" if grey else None, interpolation="nearest")
+        axis.set_title(text, fontsize=7)
+    _write(figure, path)
