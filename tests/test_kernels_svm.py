@@ -299,3 +299,62 @@ def test_rows_of_zeros_and_no_bias(text):
                               np.zeros((1, 3)), bias=0.0)
     np.testing.assert_allclose(beta, [[2, 1, -1]], atol=1e-9)
     np.testing.assert_allclose(weight, [[1, -1, 0]], atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (63, 3, 1), (64, 16, 1), (200, 33, 1), (65, 50, 3),
+                                   (130, 7, 13), (700, 17, 2), (2000, 20, 1)])
+def test_logistic_loss_within_rounding(text, shape, dtype):
+    n, d, K = shape
+    rng = np.random.default_rng(n)
+    x, weight, bias = rng.normal(size=(n, d)), rng.normal(size=(K, d)), rng.normal(size=K)
+    share, target = rng.uniform(0, 1, n), rng.integers(0, max(K, 2), n)
+    args = [a.astype(dtype) for a in (x, weight, bias)] + [target, share.astype(dtype)]
+    for array in args:
+        array.flags.writeable = False
+    value, gradient = np.full(1, np.nan), np.full((K, d + 1), np.nan, dtype)
+    text.logistic_loss(*args, value, gradient)
+    x, weight, bias, share = (args[i].astype(np.longdouble) for i in (0, 1, 2, 4))
+    z = x @ weight.T + bias
+    z = np.c_[np.zeros(n), z] if K == 1 else z
+    lse = np.logaddexp.reduce(z, axis=1)
+    p = np.exp(z - lse[:, None])
+    exact = share @ (lse - z[np.arange(n), target])
+    p[np.arange(n), target] -= 1
+    r = share[:, None] * p[:, -K:]
+    eps = np.finfo(dtype).eps
+    size = np.abs(x) @ np.abs(weight).T + np.abs(bias) + 4  # of a z and of its error
+    wrong = eps * (2 * np.sqrt(d) + 8) * size.max(axis=1)
+    assert abs(value[0] - exact) <= (share * wrong).sum() + 1e-30
+    wide = np.c_[x, np.ones(n)]
+    bound = (share * wrong) @ np.abs(wide) + 2 * eps * np.sqrt(n) * (np.abs(r).T @ np.abs(wide))
+    assert (np.abs(gradient - r.T @ wide) <= bound).all()
+
+
+def test_logistic_loss_of_extreme_scores_and_strange_targets():
+    """Scores of +-1e4 overflow nothing; a target that is no class picks none and breaks nothing."""
+    x = np.array([[1e4], [-1e4], [1.0]])
+    for text in (reference, loops, fast):
+        value, gradient = np.full(1, np.nan), np.full((1, 2), np.nan)
+        text.logistic_loss(x, np.ones((1, 1)), np.zeros(1), np.array([0, 1, 1]),
+                           np.array([1.0, 1.0, 0.0]), value, gradient)
+        np.testing.assert_allclose(value, 2e4)
+        np.testing.assert_allclose(gradient, [[2e4, 0]], atol=1e-9)
+        value, gradient = np.full(1, np.nan), np.full((3, 2), np.nan)
+        text.logistic_loss(x, np.ones((3, 1)), np.zeros(3), np.array([-7, 2**62, 1]), np.ones(3),
+                           value, gradient)
+        assert np.isfinite(gradient).all()
+
+
+def test_logistic_bits_do_not_depend_on_threads():
+    rng = np.random.default_rng(0)
+    found = set()
+    for K in (1, 5):
+        args = [rng.normal(size=s) for s in ((9000, 21), (K, 21), (K,))]
+        args += [rng.integers(0, max(K, 2), 9000), rng.uniform(size=9000)]
+        for threads in (1, 2, 3, 8):
+            set_num_threads(threads)
+            value, gradient = np.empty(1), np.empty((K, 22))
+            fast.logistic_loss(*args, value, gradient)
+            found.add((K, value.tobytes(), gradient.tobytes()))
+    assert len(found) == 2

@@ -10,6 +10,7 @@ from sklearn import svm as theirs
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
 
 import medai_engine as me
+from medai_engine import functional as F
 from medai_engine.estimators import (
     LinearRegression,
     LinearSVC,
@@ -17,6 +18,7 @@ from medai_engine.estimators import (
     LogisticRegression,
     Ridge,
 )
+from medai_engine.estimators.logistic import Objective
 from medai_engine.estimators.solvers import lbfgs, newton
 
 
@@ -72,6 +74,34 @@ def test_logistic_regression_reaches_the_optimum(name, solver):
     assert abs(cross_entropy(model, X, y, weight) - optimum) <= 1e-6 * optimum
     np.testing.assert_allclose(model.predict_proba(X), best.predict_proba(X), atol=1e-3)
     np.testing.assert_allclose(model.predict_proba(X).sum(1), 1)
+
+
+@pytest.mark.parametrize("K", [2, 4])
+@pytest.mark.parametrize("intercept", [True, False])
+def test_objective_has_the_engines_gradients(K, intercept):
+    """Value, gradient and second derivative equal those of the composition of ops."""
+    rng = np.random.default_rng(K)
+    X, codes, share = rng.normal(size=(80, 3)) + 5, rng.integers(0, K, 80), rng.uniform(size=80)
+    share /= share.sum()
+    objective = Objective(X, codes, share, K, 0.3, intercept)
+    point = rng.normal(size=objective.size)
+
+    def value(flat):
+        weight = flat[:3 * objective.rows].reshape(objective.rows, 3)
+        z = (me.Tensor(X - objective.mean) @ weight.T
+             + (flat[3 * objective.rows:] if intercept else 0.0))
+        if K == 2:
+            loss = F.softplus(z[:, 0]) - z[:, 0] * me.Tensor(codes.astype(float))
+        else:
+            loss = F.cross_entropy(z, codes, reduction="none")
+        return (me.Tensor(share) * loss).sum() + 0.15 * (weight * weight).sum()
+
+    expected, gradient = me.value_and_grad(value)(me.Tensor(point))
+    found, g = objective(point)
+    assert abs(found - expected.item()) < 1e-12
+    np.testing.assert_allclose(g, gradient.numpy(), atol=1e-12)
+    np.testing.assert_allclose(objective.hessian(point), me.hessian(value)(
+        me.Tensor(point)).numpy(), atol=1e-10)
 
 
 @pytest.mark.parametrize("ratio", [0.3, 1.0])

@@ -1,1 +1,1 @@
-"""Support vector machines: dual solvers and the decision function."""
+"""Support vector machines: dual solvers, the decision function; the loss of logistic regression."""

@@ -1,5 +1,5 @@
 """SMO; equations in reference.py, vector texts in svm.inc. Sums of kernel values are in panels.pyx,
-the linear machines' coordinate descent in descent.pyx.
+the linear machines' coordinate descent in descent.pyx, logistic regression's loss in logistic.pyx.
 
 Points lie in panels (svm.inc), so a row of the kernel matrix is a tile of few left points times
 all panels. A step of SMO is two passes over the active points: the partner of the greatest
@@ -25,11 +25,12 @@ from medai_engine.kernels.svm.panels cimport (
 from medai_engine.kernels.threads.pool cimport parallel_for
 
 from .descent import dual_descent
+from .logistic import logistic_loss
 from .panels import kernel_sums
 
 cnp.import_array()
 
-__all__ = ["dual_descent", "kernel_sums", "smo"]
+__all__ = ["dual_descent", "kernel_sums", "logistic_loss", "smo"]
 
 ctypedef void (*rows_fn)(
     const svm_spec *spec, Py_ssize_t m, Py_ssize_t d, const void *left, const void *norm,

@@ -3,6 +3,7 @@
 Order: SMO goes twice over the points a step, and computes a missing row of the kernel matrix pair
 by pair; rows are kept in the workspace, the oldest gives way. No point is left out. Coordinate
 descent goes over the points, and twice over a point's features.
+The logistic loss goes over the samples, and twice over a sample's features for each class.
 Bytes: a step reads two rows and four numbers a point. Source: see reference.py.
 """
 
@@ -11,7 +12,7 @@ import math
 import numpy as np
 from numba import njit
 
-__all__ = ["dual_descent", "kernel_sums", "smo"]
+__all__ = ["dual_descent", "kernel_sums", "logistic_loss", "smo"]
 
 kernel = njit(nogil=True, cache=True, error_model="numpy")
 
@@ -195,3 +196,31 @@ def dual_descent(x, target, lower, upper, ridge, beta, weight, result, bias, eps
             x, square, target[m], lower[m], upper[m], ridge[m], beta[m], weight[m], bias, epsilon,
             tol, max_iter, np.uint64(seed) + np.uint64(m))
         result[m, 0], result[m, 1] = epochs, violation
+
+
+@kernel
+def logistic_loss(x, weight, bias, target, share, value, gradient):
+    n, d = x.shape
+    K = weight.shape[0]
+    z = np.empty(K)
+    value[0] = 0.0
+    gradient[:] = 0
+    for i in range(n):
+        top = 0.0 if K == 1 else -np.inf
+        for k in range(K):
+            z[k] = bias[k]
+            for j in range(d):
+                z[k] += x[i, j] * weight[k, j]
+            top = max(top, z[k])
+        total = math.exp(-top) if K == 1 else 0.0  # of two classes the first has z = 0
+        for k in range(K):
+            total += math.exp(z[k] - top)
+        loss = top + math.log(total)
+        for k in range(K):
+            hit = target[i] == (1 if K == 1 else k)
+            loss -= z[k] if hit else 0.0
+            r = share[i] * (math.exp(z[k] - top) / total - (1.0 if hit else 0.0))
+            for j in range(d):
+                gradient[k, j] += r * x[i, j]
+            gradient[k, d] += r
+        value[0] += share[i] * loss

@@ -1,4 +1,4 @@
-"""Support vector machines: the dual problems, as definitions.
+"""Support vector machines and logistic regression: the dual problems and the loss, as definitions.
 
 Kernel machines (classification and regression are one problem):
 
@@ -26,6 +26,9 @@ w = X' beta at hand; the squared losses have ridge 1 / (2 C) and no upper bound.
 k(x, z) = x z, (gamma x z + coef0)^degree, exp(-gamma |x - z|^2), tanh(gamma x z + coef0), or the
 entries of x itself.
 
+Logistic regression of K classes has z = W x + b and the loss log sum_k exp(z_k) - z_t; of two
+classes one z, that of the second, and the loss log(1 + exp(z)) - t z.
+
 Source: Fan, Chen & Lin, "Working set selection using second order information for training support
 vector machines", JMLR 6, 2005; Hsieh et al., "A dual coordinate descent method for large-scale
 linear SVM", ICML 2008; Ho & Lin, "Large-scale linear support vector regression", JMLR 13, 2012.
@@ -33,7 +36,7 @@ linear SVM", ICML 2008; Ho & Lin, "Large-scale linear support vector regression"
 
 import numpy as np
 
-__all__ = ["dual_descent", "kernel_sums", "smo"]
+__all__ = ["dual_descent", "kernel_sums", "logistic_loss", "smo"]
 
 LINEAR, POLY, RBF, SIGMOID, PRECOMPUTED = range(5)
 TINY = 1e-12  # curvature of kernels that are not positive definite
@@ -168,3 +171,22 @@ def _descend(x, square, target, lower, upper, ridge, beta, weight, bias, epsilon
         top = most if most > 0 else np.inf
         bottom = least if least < 0 else -np.inf
     return epoch, violation
+
+
+def logistic_loss(x, weight, bias, target, share, value, gradient):
+    """value = sum share_i loss_i; gradient (K, d + 1) = its derivative by W and, last, by b"""
+    z = x @ weight.T + bias
+    if len(weight) == 1:
+        hit = target[:, None].astype(x.dtype)
+        loss = np.logaddexp(0, z[:, 0]) - target * z[:, 0]
+        p = np.exp(-np.logaddexp(0, -z))
+    else:
+        hit = (target[:, None] == np.arange(len(weight))).astype(x.dtype)
+        z = z - z.max(axis=1, keepdims=True)
+        e = np.exp(z)
+        loss = np.log(e.sum(axis=1)) - (hit * z).sum(axis=1)
+        p = e / e.sum(axis=1, keepdims=True)
+    value[0] = share @ loss
+    residual = share[:, None] * (p - hit)
+    gradient[:, :-1] = residual.T @ x
+    gradient[:, -1] = residual.sum(axis=0)

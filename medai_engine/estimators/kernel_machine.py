@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import ParameterError, ShapeError, say
-from ..ops.linalg import matmul
-from ..tensor import Tensor
 from .base import Estimator
 from .checks import check_finite
 from .options import choice, iterations, not_converged, number, run_kernel
+from .products import product
 
 __all__ = ["KernelMachine", "Solution"]
 
@@ -112,12 +111,11 @@ class KernelMachine(Estimator):
         """Return sum_j coef[c, j] k(X[i], support vector j), (N, K), for coef (K, supports)."""
         if self.kernel == "linear":
             weight = product(coef, self.support_vectors_)
-            return product(X, np.ascontiguousarray(weight.T))
+            return product(X, weight.T)
         if callable(self.kernel):
-            return product(self.called(X, self.support_vectors_), np.ascontiguousarray(coef.T))
+            return product(self.called(X, self.support_vectors_), coef.T)
         if self.kernel == "precomputed":
-            return product(np.ascontiguousarray(X[:, self.support_]),
-                           np.ascontiguousarray(coef.T))
+            return product(X[:, self.support_], coef.T)
         out = np.zeros((len(X), len(coef)))
         if coef.shape[1]:
             run_kernel("kernel_sums", X, self.support_vectors_, np.ascontiguousarray(coef), out,
@@ -137,10 +135,3 @@ class KernelMachine(Estimator):
             raise AttributeError(str(ParameterError(say(
                 type(self).__name__, 'kernel="linear" for coef_', repr(self.kernel),
                 "Read dual_coef_ and support_vectors_"))))
-
-
-def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return a b on the engine's kernels; zero where they share no axis."""
-    if a.shape[1] == 0 or a.shape[0] == 0:
-        return np.zeros((a.shape[0], b.shape[1]))
-    return matmul(Tensor(a), Tensor(b)).data

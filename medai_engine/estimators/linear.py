@@ -8,12 +8,11 @@ import numpy as np
 
 from ..errors import DataError, ShapeError, say
 from ..linalg import cholesky
-from ..ops.linalg import matmul
 from ..tensor import Tensor
 from .base import Regressor
 from .checks import as_matrix, as_target, as_weight
-from .kernel_machine import product
 from .options import choice
+from .products import product, turned_product
 
 __all__ = ["LinearRegression", "Ridge"]
 
@@ -72,7 +71,7 @@ class LinearModel(Regressor):
         X = self.table(X, "predict")
         if self.coef_.ndim == 1:
             return product(X, self.coef_[:, None])[:, 0] + self.intercept_
-        return product(X, np.ascontiguousarray(self.coef_.T)) + self.intercept_
+        return product(X, self.coef_.T) + self.intercept_
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return R², of several targets the mean of theirs."""
@@ -164,9 +163,9 @@ class Ridge(LinearModel):
     def by_cholesky(self, data: Centred, alphas: np.ndarray) -> np.ndarray | None:
         """Return (D, K), or None where the matrix is not positive definite to rounding."""
         wide = data.x.shape[0] < data.x.shape[1]
-        x, turned = data.x, np.ascontiguousarray(data.x.T)
-        gram = product(x, turned) if wide else product(turned, x)
-        right = data.y if wide else product(turned, data.y)
+        x = data.x
+        gram = product(x, x.T) if wide else turned_product(x, x)
+        right = data.y if wide else turned_product(x, data.y)
         coef = np.empty((x.shape[1], len(alphas)))
         for alpha in np.unique(alphas):
             columns = np.flatnonzero(alphas == alpha)
@@ -178,7 +177,7 @@ class Ridge(LinearModel):
                 return None
             half = np.linalg.solve(root, right[:, columns])
             found = np.linalg.solve(root.T, half)
-            coef[:, columns] = matmul(Tensor(turned), Tensor(found)).data if wide else found
+            coef[:, columns] = turned_product(x, found) if wide else found
         return coef
 
 

@@ -8,12 +8,10 @@ from typing import Any, Self
 import numpy as np
 
 from ..errors import DataError, ParameterError, say
-from ..ops.linalg import matmul
-from ..tensor import Tensor
 from .base import Classifier, Estimator, Regressor
 from .checks import balanced, seed_of
-from .kernel_machine import product
 from .options import choice, iterations, not_converged, number, run_kernel
+from .products import product, turned_product
 from .solvers import newton
 
 __all__ = ["LinearSVC", "LinearSVR"]
@@ -94,10 +92,9 @@ class LinearMachine(Estimator):
         """
         options = vars(self)
         wide = np.c_[X, np.full(len(X), self.bias)] if self.bias else X
-        x = Tensor(wide)
         weights, steps = np.zeros((len(target), X.shape[1] + 1)), []
         for k, y in enumerate(target):
-            function, hessian = squared_excess(x, y, cost, epsilon)
+            function, hessian = squared_excess(wide, y, cost, epsilon)
             start = np.zeros(wide.shape[1])
             tol = float(options["tol"]) * float(np.abs(function(start)[1]).max())
             if epsilon is None:  # of a rare class, LIBLINEAR's rule
@@ -110,27 +107,27 @@ class LinearMachine(Estimator):
         return weights, np.array(steps)
 
 
-def squared_excess(x: Tensor, y: np.ndarray, cost: np.ndarray, epsilon: float | None
+def squared_excess(x: np.ndarray, y: np.ndarray, cost: np.ndarray, epsilon: float | None
                    ) -> tuple[Callable[[np.ndarray], Any], Callable[[np.ndarray], np.ndarray]]:
     """Return value with gradient, and second derivative, of |w|^2 / 2 + sum cost r(x w)^2.
 
     r is what of the error lies outside the tube, or what is missing to the margin.
     """
     def excess(w: np.ndarray) -> np.ndarray:
-        z = matmul(x, Tensor(w[:, None])).data[:, 0]
+        z = product(x, w[:, None])[:, 0]
         if epsilon is None:
             return y * np.maximum(1 - y * z, 0)
         return np.sign(y - z) * np.maximum(np.abs(y - z) - epsilon, 0)
 
     def function(w: np.ndarray) -> tuple[float, np.ndarray]:
         r = excess(w)
-        g = matmul(Tensor((cost * r)[None]), x).data[0]
+        g = product((cost * r)[None], x)[0]
         return float(w @ w / 2 + cost @ r**2), w - 2 * g
 
     def hessian(w: np.ndarray) -> np.ndarray:
         rows = np.flatnonzero(excess(w) * cost)
-        part = x.data[rows] * np.sqrt(2 * cost[rows])[:, None]
-        H = product(np.ascontiguousarray(part.T), part) if len(rows) else np.zeros((len(w),) * 2)
+        part = x[rows] * np.sqrt(2 * cost[rows])[:, None]
+        H = turned_product(part, part)
         H[np.diag_indices_from(H)] += 1
         return H
 
@@ -226,7 +223,7 @@ class LinearSVC(LinearMachine, Classifier):
     def decision_function(self, X: Any) -> np.ndarray:
         """Return x w + b, (N,) of two classes, else (N, K)."""
         X = self.table(X, "decision_function")
-        values = product(X, np.ascontiguousarray(self.coef_.T)) + self.intercept_
+        values = product(X, self.coef_.T) + self.intercept_
         return values[:, 0] if len(self.classes_) == 2 else values
 
     def predict(self, X: Any) -> np.ndarray:

@@ -1,22 +1,20 @@
-"""Logistic regression: binary and multinomial, with penalties, on the engine's gradients."""
+"""Logistic regression: binary and multinomial, with penalties."""
 
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 
 from .. import functional as F
 from ..errors import DataError, ParameterError, say
-from ..ops.contraction import vecdot
-from ..ops.linalg import matmul
 from ..tensor import Tensor
-from ..transforms import value_and_grad
 from .base import Classifier
 from .checks import balanced
-from .kernel_machine import product
-from .options import choice, iterations, not_converged, number
+from .options import choice, iterations, not_converged, number, run_kernel
+from .products import product, turned_product
 from .solvers import Minimum, lbfgs, newton
 
 __all__ = ["LogisticRegression"]
@@ -142,7 +140,7 @@ class LogisticRegression(Classifier):
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the logits: (N,) of two classes, else (N, K)."""
         X = self.table(X, "decision_function")
-        values = product(X, np.ascontiguousarray(self.coef_.T)) + self.intercept_
+        values = product(X, self.coef_.T) + self.intercept_
         return values[:, 0] if len(self.classes_) == 2 else values
 
     def predict(self, X: Any) -> np.ndarray:
@@ -173,31 +171,22 @@ class Objective:
 
     def __init__(self, X: np.ndarray, codes: np.ndarray, share: np.ndarray, K: int,
                  squares: float, intercept: bool):
-        self.x, self.share, self.squares = Tensor(X), Tensor(share), squares
+        self.x, self.codes, self.share, self.squares = X, codes, share, squares
         self.rows = K if K > 2 else 1
         self.shape = (self.rows, X.shape[1])
         self.size = self.rows * (X.shape[1] + intercept)
         self.intercept = intercept
-        self.mean = share @ X if intercept else np.zeros(X.shape[1])
-        self.target = Tensor(codes if K > 2 else codes.astype(np.float64))
-        self.differentiated = value_and_grad(self.value, argnums=(0, 1))
-
-    def value(self, weight: Tensor, bias: Tensor) -> Tensor:
-        """Return the objective, an op composition that the engine differentiates."""
-        shift = matmul(weight, Tensor(self.mean[:, None]))[:, 0]
-        z = F.linear(self.x, weight, bias - shift)
-        if self.rows > 1:
-            loss = F.cross_entropy(z, self.target, reduction="none")
-        else:
-            z = z[:, 0]
-            loss = F.softplus(z) - z * self.target
-        return vecdot(self.share, loss) + (weight * weight).sum() * (self.squares / 2)
+        self.mean = product(share[None], X)[0] if intercept else np.zeros(X.shape[1])
 
     def __call__(self, flat: np.ndarray) -> tuple[float, np.ndarray]:
         """Return value and gradient."""
         weight, bias = self.parts(flat)
-        value, (dw, db) = self.differentiated(Tensor(weight), Tensor(bias))
-        return value.item(), self.flat(dw.data, db.data)
+        value, gradient = np.empty(1), np.empty((self.rows, self.shape[1] + 1))
+        run_kernel("logistic_loss", self.x, weight, bias - weight @ self.mean, self.codes,
+                   self.share, value, gradient)
+        db = gradient[:, -1]
+        dw = gradient[:, :-1] - db[:, None] * self.mean + self.squares * weight
+        return float(value[0] + self.squares / 2 * np.vdot(weight, weight)), self.flat(dw, db)
 
     def parts(self, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return W and b."""
@@ -209,25 +198,30 @@ class Objective:
         """Return W and b as one vector."""
         return np.concatenate([weight.ravel(), bias]) if self.intercept else weight.ravel().copy()
 
+    @cached_property
+    def wide(self) -> np.ndarray:
+        """The features as the weights see them, and a 1 for the intercept."""
+        if not self.intercept:
+            return self.x
+        return np.c_[self.x - self.mean, np.ones(len(self.x))]
+
     def hessian(self, flat: np.ndarray) -> np.ndarray:
         """Return the second derivative: blocks X' diag(share p_k (delta_kl - p_l)) X."""
         weight, bias = self.parts(flat)
-        z = F.linear(self.x, Tensor(weight), Tensor(bias - weight @ self.mean))
+        z = Tensor(product(self.x, weight.T) + (bias - weight @ self.mean))
         p = (F.softmax(z, -1) if self.rows > 1 else F.sigmoid(z)).data
-        d = self.shape[1]
-        wide = self.x.data
-        if self.intercept:
-            wide = np.c_[wide - self.mean, np.ones(len(p))]
-        turned = Tensor(np.ascontiguousarray(wide.T))
+        d, wide = self.shape[1], self.wide
+        scaled = np.empty_like(wide)
         blocks = np.empty((self.rows, wide.shape[1], self.rows, wide.shape[1]))
         for k in range(self.rows):
             for m in range(k, self.rows):
-                curve = self.share.data * p[:, k] * ((k == m) - p[:, m])
-                block = matmul(turned, Tensor(wide * curve[:, None])).data
+                curve = self.share * p[:, k] * ((k == m) - p[:, m])
+                np.multiply(wide, curve[:, None], out=scaled)
+                block = turned_product(scaled, wide)
                 blocks[k, :, m], blocks[m, :, k] = block, block.T
+        # all of W first, then the intercepts
         order = np.arange(self.rows * wide.shape[1]).reshape(self.rows, -1)
         order = np.concatenate([order[:, :d].ravel(), order[:, d:].ravel()])
         H = blocks.reshape(len(order), -1)[np.ix_(order, order)]
-        size = self.rows * d
-        H[np.arange(size), np.arange(size)] += self.squares
+        H[np.arange(self.rows * d), np.arange(self.rows * d)] += self.squares
         return H

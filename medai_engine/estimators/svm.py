@@ -9,9 +9,10 @@ import numpy as np
 from ..errors import DataError, say
 from .base import Classifier, Regressor
 from .checks import balanced, seed_of
-from .kernel_machine import KernelMachine, Solution, product
+from .kernel_machine import KernelMachine, Solution
 from .options import choice, number
 from .platt import coupled, sigmoid_fit, stratified_folds
+from .products import product
 
 __all__ = ["SVC", "SVR"]
 
@@ -160,7 +161,7 @@ class SVC(KernelMachine, Classifier):
             support = rows[learn][found.beta != 0]
             self.keep_support(data, support)
             if callable(self.kernel):
-                values = product(np.ascontiguousarray(data[np.ix_(rows[held], support)]),
+                values = product(data[np.ix_(rows[held], support)],
                                  found.beta[found.beta != 0][:, None])
             else:
                 values = self.sums(data[rows[held]], found.beta[found.beta != 0][None])
