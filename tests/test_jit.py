@@ -799,3 +799,71 @@ def test_checks_of_functions_are_part_of_the_plan(loss, good, bad):
     with pytest.raises((me.DataError, me.ParameterError)):
         step(x, bad)
     assert (w.numpy() == 3).all()
+
+
+def test_backends_and_modes_have_their_own_plans():
+    layer = nn.Linear(6, 2)
+    f = me.jit(lambda x: layer(x))
+    for x, _ in batches_of_test[:3]:
+        wanted = layer(x).numpy()
+        assert (f(x).numpy() == wanted).all() and f(x).requires_grad
+        with me.no_grad():
+            assert (f(x).numpy() == wanted).all() and not f(x).requires_grad
+        with me.backend("reference"):
+            assert (f(x).numpy() == layer(x).numpy()).all()
+    assert len(f.plans) == 3
+
+
+def test_copies_leave_plans_behind():
+    import copy
+
+    class Net(nn.Module):
+        def __init__(self):
+            self.layer = nn.Linear(6, 2)
+            self.score = me.jit(self.forward)
+
+        def forward(self, x):
+            return self.layer(x)
+
+    net = Net()
+    x = batches_of_test[0][0]
+    net.score(x), net.score(x)
+    twin = copy.deepcopy(net)
+    twin.layer.weight.data[...] = 0
+    assert not twin.score.plans
+    assert (twin.score(x).numpy() == twin(x).numpy()).all()
+    assert (net.score(x).numpy() == net(x).numpy()).all()
+
+
+def test_a_module_that_changes_at_every_call_is_named():
+    class Net(nn.Module):
+        def __init__(self):
+            self.layer = nn.Linear(6, 2)
+
+        def forward(self, x):
+            self.kept = x * 2
+            return self.layer(x)
+
+    net = Net()
+    f = me.jit(net)
+    with pytest.warns(RuntimeWarning, match=r"without a plan: Net\.kept"):
+        for x, _ in batches_of_test:
+            assert (f(x).numpy() == net.layer(x).numpy()).all()
+    assert not f.plans and (net.kept.numpy() == 2 * x).all()
+
+
+def test_large_gradients_are_held_by_one_plan_only():
+    w = nn.Parameter(np.ones((2100, 2100), np.float32))
+
+    @me.jit
+    def f(x):
+        w.grad = None
+        (x @ w).sum().backward()
+
+    a, b = (np.ones((n, 2100), np.float32) for n in (1, 2))
+    for _ in range(3):
+        f(a), f(a)
+        assert (w.grad.numpy() == 1).all()
+        first = f.plan
+        f(b), f(b)
+        assert (w.grad.numpy() == 2).all() and f.plan is not first and not first.grads

@@ -26,6 +26,7 @@ __all__ = ["Jitted", "jit"]
 
 KEPT = 16  # plans of a function
 MANY = 8  # plans that differ in one number, before a warning
+PATIENCE = 4  # recordings of a function that changes its own surroundings every time
 BUSY = Lock()  # the arena is used by one plan at a time
 
 
@@ -79,13 +80,22 @@ class Jitted:
         self.fn = fn
         self.exact = exact
         self.found: OrderedDict[Any, list[Entry]] = OrderedDict()
-        self.tried: dict[Any, Guards] = {}
+        self.tried: dict[Any, tuple[Guards, int]] = {}  # recordings that were not kept, how many
         self.last: Entry | None = None
         self.numbers: dict[Any, int] = {}
+
+    def __reduce__(self) -> Any:
+        """Leave plans out of copies: they are bound to memory."""
+        return type(self), (self.fn, self.exact)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Be a method where a class holds it."""
         return self if instance is None else partial(self, instance)
+
+    @property
+    def name(self) -> str:
+        """What the function is called."""
+        return getattr(self.fn, "__name__", type(self.fn).__name__)
 
     @property
     def plans(self) -> list[Plan]:
@@ -110,21 +120,35 @@ class Jitted:
                 (entry.guards.epoch == EPOCH[0] or entry.guards.hold())
                 and (not entry.begin or entry.begins(tensors))):
             if mode.recorder is not None or mode.frame is not None:
-                return self.fn(*args, **kwargs)  # part of another recording
+                return self.eager(args, kwargs)  # part of another recording
             leaves, rebuild = flatten((args, kwargs))
             key, tensors, static = signature((args, kwargs), leaves, mode)
             entry = self.entry(key, tensors)
             if entry is None:
                 self.count(key, static)
                 return self.record(key, leaves, rebuild, mode)
-            self.last = entry
             arrays = [x.data if isinstance(x, Tensor) else x for x in tensors]
         if not BUSY.acquire(False):
-            return self.fn(*args, **kwargs)
+            return self.eager(args, kwargs)
         try:
+            if entry is not self.last:
+                self.switch(entry)
             return entry.replay(arrays, tensors, args, kwargs)
         finally:
             BUSY.release()
+
+    def eager(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run the function as it is; arrays arrive as tensors all the same."""
+        leaves, rebuild = flatten((args, kwargs))
+        args, kwargs = rebuild([Tensor(as_array(x)) if isinstance(x, np.ndarray) else x
+                                for x in leaves])
+        return self.fn(*args, **kwargs)
+
+    def switch(self, entry: Entry | None) -> None:
+        """Use another plan from now on."""
+        if self.last is not None:
+            self.last.plan.release()
+        self.last = entry
 
     def entry(self, key: Any, tensors: Sequence[Any]) -> Entry | None:
         """Return the plan of a signature whose guards hold."""
@@ -142,15 +166,21 @@ class Jitted:
                 self.numbers[rest] = self.numbers.get(rest, 0) + 1
                 if self.numbers[rest] == MANY + 1:
                     warnings.warn(
-                        f"me.jit({getattr(self.fn, '__name__', self.fn)}): {MANY} plans differ in "
-                        f"one number only (now {value!r}); numbers are part of the signature. Pass "
+                        f"me.jit({self.name}): {MANY} plans differ in one number only (now "
+                        f"{value!r}); numbers are part of the signature. Pass "
                         "me.asarray(number) to make it an argument.", RuntimeWarning, stacklevel=3)
 
     def record(self, key: Any, leaves: list[Any], rebuild: Callable[[list[Any]], Any],
                mode: Mode) -> Any:
         """Run the function while recording; keep a plan unless it changes its surroundings."""
-        before = self.tried.pop(key, None)
+        before, times = self.tried.pop(key, (None, 0))
         settled = before is not None and before.hold()
+        if times == PATIENCE:
+            self.tried[key] = before, times  # type: ignore[assignment]
+            return self.eager(*rebuild(leaves))
+        if BUSY.acquire(False):
+            self.switch(None)
+            BUSY.release()
         holders = [leaf for plan in self.plans for leaf, _ in plan.recorder.leaves()
                    if leaf.grad is not None]
         recorder = Recorder(holders)
@@ -172,7 +202,12 @@ class Jitted:
                     del self.found[oldest]
         else:
             # it inferred sizes or switched flags: once more, from where it left them
-            self.tried[key] = entry.guards
+            self.tried[key] = entry.guards, times + 1
+            if times + 1 == PATIENCE and before is not None:
+                warnings.warn(
+                    f"me.jit({self.name}) runs without a plan: {before.changed() or 'something'} "
+                    "is another one after every call. Keep what changes in buffers, or outside of "
+                    "modules.", RuntimeWarning, stacklevel=3)
         return result
 
 
@@ -257,21 +292,25 @@ class Guards:
         epoch = EPOCH[0]
         if epoch == self.epoch:
             return True
-        if not (all(t.data is data and (t.node is None) == free
-                    for t, data, free in self.bindings)
-                and all(same(vars(m), kept) for m, kept in self.modules)
-                and all(check() for check in self.others)):
+        if self.changed():
             return False
         self.epoch = epoch
         return True
 
-
-def same(now: dict[str, Any], kept: list[tuple[str, Any]]) -> bool:
-    """Tell whether a module's attributes are as they were: the same objects, equal options."""
-    return len(now) == len(kept) and all(
-        name in now and (now[name] is value or (
-            isinstance(value, (int, float, str, tuple)) and now[name] == value))
-        for name, value in kept)
+    def changed(self) -> str:
+        """Return what is not as it was, or ""."""
+        for t, data, free in self.bindings:
+            if t.data is not data or (t.node is None) != free:
+                return f"the memory or requires_grad of a {type(t).__name__} of shape {t.shape}"
+        for module, kept in self.modules:
+            now = vars(module)
+            names = [name for name, value in kept if not (name in now and (
+                now[name] is value or (isinstance(value, (int, float, str, tuple))
+                                       and now[name] == value)))]
+            names += now.keys() - dict(kept).keys()
+            if names:
+                return f"{type(module).__name__}.{names[0]}"
+        return "" if all(check() for check in self.others) else "an optimiser's table"
 
 
 class Entry:
@@ -289,7 +328,7 @@ class Entry:
                 program.grads.append((position, value))
             if was_there is not None:
                 self.begin.append((position, was_there))
-        self.fn = owner.fn
+        self.owner = owner
         self.alive, self.edges = connected(returned, recorder)
         program.outputs = [
             recorder.value(y) if isinstance(y, Tensor) and not self.outside(y, recorder) else y
@@ -334,9 +373,9 @@ class Entry:
         stamp = CLOCK[0]
         found = self.plan(arrays, tensors)
         if self.alive:
-            leaves = [tensors[x] if type(x) is int else x for x in self.edges]
-            Again(lambda: flatten(self.fn(*args, **kwargs))[0], self.alive, self.plan.positions(),
-                  leaves, [found[i] for i in self.alive], stamp)  # type: ignore[arg-type]
+            leaves: Any = [tensors[x] if type(x) is int else x for x in self.edges]
+            Again(lambda: flatten(self.owner.eager(args, kwargs))[0], self.alive,
+                  self.plan.positions(), leaves, [found[i] for i in self.alive], stamp)
         for i in self.dead:
             found[i].node = FREED
         return found[0] if self.single else unflatten(self.tree, iter(found))

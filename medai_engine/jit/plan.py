@@ -24,6 +24,7 @@ from .show import Profile, listing, profile
 
 __all__ = ["Plan"]
 
+LARGE = 1 << 24  # bytes of gradients that are not kept for a plan that may not come again
 Call = tuple[Callable[..., Any], Sequence[Any]]
 
 
@@ -54,6 +55,9 @@ class Plan:
         self.memory: np.ndarray | None = None
         self.calls: list[Call] = []
         self.results: list[Any] = []
+        self.own: list[Value] = []
+        self.grads: list[tuple[Any, Any]] = []
+        self.watched: tuple[list[Any], ...] = ()
 
     def __repr__(self) -> str:
         return listing(self)
@@ -73,18 +77,16 @@ class Plan:
         self.own = [value for leaf, value in program.grads
                     if isinstance(value, Value) and isinstance(leaf, Tensor)]
         self.layout = layout(program, {value.root for value in self.own})
-        for leaf, was_there in self.recorder.leaves():
-            if was_there is None:
-                leaf.grad = None  # to be overwritten in any case: its memory is free
 
     @uncollected()
     def bind(self) -> None:
         """Bind everything to the present memory, and to new memory for gradients."""
         if self.layout is None:
             self.prepare()
-        self.grads: list[tuple[Any, Any]] = []
-        self.calls = []
-        self.watched: tuple[list[Any], ...] = ()  # lets go of the gradients before
+        self.grads, self.calls, self.watched = [], [], ()  # lets go of the gradients before
+        for leaf, was_there in self.recorder.leaves():
+            if was_there is None:
+                leaf.grad = None  # to be overwritten in any case: its memory is free
         self.bind_lines()
         given = [(leaf, g) for leaf, g in self.grads if isinstance(g, Tensor)]
         leaves, grads = [leaf for leaf, _ in given], [g for _, g in given]
@@ -92,6 +94,11 @@ class Plan:
         del given
         # how often each is referred to while nobody else has it
         self.watched = (leaves, grads, arrays, references(grads) + references(arrays))
+
+    def release(self) -> None:
+        """Give back the memory of gradients, if it is large: another plan is used now."""
+        if sum(value.nbytes for value in self.own) > LARGE:
+            self.memory, self.calls, self.grads, self.watched = None, [], [], ()
 
     def bind_lines(self) -> None:
         """Make every view and every argument list."""

@@ -58,7 +58,7 @@ class Planned(Jitted):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Replay, record, or just run."""
         if self.plain:
-            return self.fn(*args, **kwargs)
+            return self.eager(args, kwargs)
         return super().__call__(*args, **kwargs)
 
     def record(self, key: Any, leaves: list[Any], rebuild: Callable[[list[Any]], Any],
@@ -75,8 +75,7 @@ class Planned(Jitted):
             for generator, state in drawn:
                 generator.set_state(state)
             self.give_up(str(error))
-            args, kwargs = rebuild(leaves)
-            return self.fn(*args, **kwargs)
+            return self.eager(*rebuild(leaves))
         if self.last is not None:
             now, before = fingerprint(self.last.plan.program), self.prints.setdefault(key, [])
             if not any(equal(one, now) for one in before):
