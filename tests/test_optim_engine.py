@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 from importlib.util import find_spec
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -41,6 +42,19 @@ def test_without_gradient_untouched(name):
     alone[0].grad = params[0].grad
     other.step()
     assert same(values(params)[:1], values(alone))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_are_not_held(name):
+    """zero_grad frees their memory for the next backward pass."""
+    params = parameters()
+    opt = getattr(optim, name)(params)
+    for i in range(2):
+        give(params, i)
+        opt.step()
+        arrays = [ref(p.grad.data) for p in params]
+        opt.zero_grad()
+        assert [a() for a in arrays] == [None] * len(arrays)
 
 
 def test_nothing_to_do():

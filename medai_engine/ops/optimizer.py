@@ -166,7 +166,7 @@ class Segments:
         self.states = tuple(states)
         self.tensors = [t for kept in states.values() for t in kept]
         self.hyper = hyper
-        self.grads: list[np.ndarray] = [p.grad.data.ravel() for p in params]  # type: ignore[union-attr]
+        self.grads: list[Any] = [p.grad.data.ravel() for p in params]  # type: ignore[union-attr]
         self.rows = [(i, p, p.data, p.data.shape, p.data.dtype) for i, p in enumerate(params)]
         self.validate()
         arrays = [t.data for t in (*params, *self.tensors)]
@@ -206,6 +206,7 @@ class Segments:
             apply(self.op, *self.inputs(), states=self.states, hyper=self.hyper)
             return
         self.compiled(*self.arguments)
+        self.grads[:] = [None] * len(self.rows)  # else they would outlive zero_grad
         CLOCK[0] = now = CLOCK[0] + 1
         for p in self.params:
             p.written = now
