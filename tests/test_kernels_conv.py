@@ -46,6 +46,13 @@ CASES = {
                                       1),
     "from one channel, stride 3": (1, (1, 1, 700), 1, 32, (1, 1, 16), (1, 1, 3), (0, 0, 7),
                                    (0, 0, 8), 1, 1),
+    "groups of 2": (1, (3, 8, 10), 34, 34, (2, 3, 5), (1, 2, 2), (1, 1, 2), (0, 1, 2), 1, 17),
+    "groups of 4": (2, (1, 9, 21), 52, 52, (1, 3, 3), 1, (0, 1, 1), (0, 1, 1), 1, 13),
+    "groups of 4, dilated": (1, (1, 11, 12), 32, 32, (1, 3, 3), 1, (0, 2, 2), (0, 2, 2), (1, 2, 2),
+                             8),
+    "groups of 8, stride 2": (2, (1, 10, 13), 40, 40, (1, 3, 3), (1, 1, 2), (0, 1, 1), (0, 1, 1), 1,
+                              5),
+    "groups of 16": (1, (1, 1, 70), 32, 32, (1, 1, 4), (1, 1, 3), 0, 0, 1, 2),
     "dilated": (1, (1, 15, 16), 9, 8, (1, 3, 3), 2, (0, 2, 3), (0, 3, 2), (1, 2, 3), 1),
     "stride beyond the kernel": (1, (1, 11, 13), 4, 5, (1, 2, 2), 3, 0, 0, 1, 1),
     "signal": (2, (1, 1, 1000), 5, 20, (1, 1, 16), 3, (0, 0, 7), (0, 0, 8), 1, 1),
@@ -220,7 +227,8 @@ def test_padding_is_not_multiplied(C, F, groups):
         assert (of_x[0, 0, 0, 3] == 2 * F // groups).all()
 
 
-@pytest.mark.parametrize(("C", "F", "groups"), [(3, 32, 1), (32, 32, 1), (24, 24, 24), (32, 2, 1)])
+@pytest.mark.parametrize(("C", "F", "groups"), [(3, 32, 1), (32, 32, 1), (24, 24, 24), (32, 2, 1),
+                                               (20, 20, 5)])
 def test_nan_and_infinity_stay_where_they_belong(C, F, groups):
     """An entry that is not finite reaches the outputs that read it, and no others."""
     for value in (np.nan, np.inf):
@@ -237,6 +245,20 @@ def test_nan_and_infinity_stay_where_they_belong(C, F, groups):
                 assert not finite[0, 0, 2:5, 11:14].any()
                 finite[0, 0, 2:5, 11:14] = True
                 assert finite.all()
+
+
+def test_nan_stays_within_its_group():
+    x, weight, _, g, geometry = problem(
+        (1, (1, 5, 9), 24, 24, (1, 3, 3), 1, (0, 1, 1), (0, 1, 1), 1, 6), np.float32)
+    x, g = x.copy(), g.copy()
+    x[..., 5] = g[..., 5] = np.nan
+    y, of_x, of_weight = np.empty_like(g), np.empty_like(x), np.empty_like(weight)
+    fast.conv(x, weight, None, y, *geometry)
+    fast.conv_grad_input(g, weight, of_x, *geometry)
+    fast.conv_grad_weight(x, g, of_weight, *geometry)
+    for a in (y, of_x, np.moveaxis(of_weight, 0, -1)):
+        assert np.isnan(a[..., 5]).all()
+        assert np.isfinite(np.delete(a, np.s_[4:8], axis=-1)).all()
 
 
 def test_writes_nothing_beyond_out():

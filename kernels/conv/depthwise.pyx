@@ -1,7 +1,9 @@
-"""Depthwise convolution and its gradients; equations in reference.py.
+"""Depthwise convolution and narrow groups, and the gradients; equations in reference.py.
 
-Each channel meets its own filter, so channels are the vector, and an output costs as many
-multiply-adds as the kernel has positions: what counts is memory. Loops, outside in: images and
+Where each channel meets its own filter, channels are the vector, and an output costs as many
+multiply-adds as the kernel has positions: what counts is memory. Groups of a few channels, as many
+written as read, are the same with a sum over the channels of the group, which one instruction
+spreads over its lanes. Loops, outside in: images and
 pieces of output rows (chunks over threads) > rows of outputs > blocks of outputs along the row >
 vectors of channels > rows of the kernel > its columns, where a column of x in a register serves
 the outputs of all taps that meet it. What the next row of outputs will touch is fetched meanwhile.
@@ -26,7 +28,7 @@ from medai_engine.kernels.threads.pool cimport scratch
 
 cnp.import_array()
 
-__all__ = ["depthwise", "depthwise_grad_weight"]
+__all__ = ["depthwise", "depthwise_grad_weight", "is_depthwise"]
 
 cdef extern from "depthwise.h":
     struct depthwise_kernels:
@@ -34,7 +36,8 @@ cdef extern from "depthwise.h":
         void *weights
         void *add_parts
         void *pack
-        Py_ssize_t width, longest
+        void *pack_groups
+        Py_ssize_t width, longest, quick
     const depthwise_kernels *const depthwise_kernels_table[3][2]
 
 ctypedef void (*outputs_fn)(
@@ -45,6 +48,9 @@ ctypedef void (*weights_fn)(
     Py_ssize_t m, Py_ssize_t n, const conv_row *rows, Py_ssize_t count, const conv_line *line,
     Py_ssize_t first, const void *x, void *w, const void *g, Py_ssize_t ldg,
     const conv_ahead *ahead) noexcept nogil
+ctypedef void (*groups_fn)(
+    const void *weight, Py_ssize_t taps, Py_ssize_t depth, Py_ssize_t n, Py_ssize_t lanes,
+    void *out) noexcept nogil
 ctypedef void (*add_fn)(
     const void *sums, Py_ssize_t parts, Py_ssize_t taps, Py_ssize_t n, Py_ssize_t lanes,
     void *out) noexcept nogil
@@ -57,12 +63,14 @@ cdef struct Depth:
     const depthwise_kernels *kernels
     Lines lines
     Py_ssize_t size, C, lanes           # of an element; channels; the same in whole vectors
+    Py_ssize_t depth, filter            # channels of a group; values that a channel's filter has
+    bint gradient
     const char *x
     const char *g                       # for the weight gradient
     const char *bias
     char *c
-    char *packed                        # [kernel position][lanes]
-    char *sums                          # [part][kernel position][lanes]
+    char *packed                        # [kernel position][depth][lanes]
+    char *sums                          # [part][kernel position][depth][lanes]
     Py_ssize_t parts                    # chunks of rows of outputs
 
 
@@ -72,6 +80,7 @@ cdef void rows_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
     cdef Lines *lines = &p.lines
     cdef Py_ssize_t row, count, piece, phase, start, m, column, at, size = p.size
     cdef Py_ssize_t rows = lines.N * lines.out[0] * lines.out[1], row_step = lines.out[2] * p.C
+    cdef Py_ssize_t tap = p.depth * p.lanes
     cdef Py_ssize_t pieces = ceil_div(lines.phase[2].count, p.kernels.longest)
     cdef conv_row *list = <conv_row *>scratch(0, lines.T * sizeof(conv_row))
     cdef conv_line line
@@ -80,12 +89,13 @@ cdef void rows_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
     cdef const char *to = p.g if p.g else p.c
     cdef char *sums = NULL
     if p.g:
-        sums = p.sums + chunk * lines.T * p.lanes * size
-        memset(sums, 0, lines.T * p.lanes * size)
+        sums = p.sums + chunk * p.filter * p.lanes * size
+        memset(sums, 0, p.filter * p.lanes * size)
     line.columns, line.pixel = lines.source[2], p.C
+    line.depth, line.lanes = p.depth, p.lanes
     ahead.row = lines.source[2] * p.C
     for row in range(cut(rows, p.parts, chunk), cut(rows, p.parts, chunk + 1)):
-        count = list_rows(lines, row, p.C, p.lanes, list)
+        count = list_rows(lines, row, p.C, tap, list)
         ahead.rows = lines.phase[1].source_step if count else 0
         for piece in range(pieces):
             for phase in range(lines.phases[2]):
@@ -95,7 +105,7 @@ cdef void rows_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
                 if not m:
                     continue
                 line.taps, line.reach, line.step = f.taps, f.reach, f.source_step
-                line.tap = f.tap_step * p.lanes
+                line.tap = f.tap_step * tap
                 column = f.source + start * f.source_step
                 ahead.columns = m * f.source_step
                 if count:
@@ -105,40 +115,58 @@ cdef void rows_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
                 at = row * row_step + (f.first + start * f.step) * p.C
                 if p.g:
                     (<weights_fn>p.kernels.weights)(
-                        m, p.C, list, count, &line, column, p.x, sums + f.tap * p.lanes * size,
+                        m, p.C, list, count, &line, column, p.x, sums + f.tap * tap * size,
                         p.g + at * size, f.step * p.C, &ahead)
                 else:
                     (<outputs_fn>p.kernels.outputs)(
                         m, p.C, list, count, &line, column, p.x,
-                        p.packed + f.tap * p.lanes * size, p.c + at * size, f.step * p.C, p.bias,
+                        p.packed + f.tap * tap * size, p.c + at * size, f.step * p.C, p.bias,
                         &ahead)
 
 
 cdef void run(Depth *p, const char *weight) noexcept nogil:
     cdef Py_ssize_t T = p.lines.T, rows = p.lines.N * p.lines.out[0] * p.lines.out[1]
-    cdef double work = <double>rows * p.lines.out[2] * T * p.lanes
+    cdef double work = <double>rows * p.lines.out[2] * p.filter * p.lanes
     p.parts = max(1, min(rows, min(<Py_ssize_t>(work / ALONE), 4 * CHUNKS)))
     if p.g:
         p.parts = min(p.parts, CHUNKS)     # a copy of the sums each
-        p.sums = <char *>scratch(2, p.parts * T * p.lanes * p.size)
+        p.sums = <char *>scratch(2, p.parts * p.filter * p.lanes * p.size)
     else:
-        p.packed = <char *>scratch(2, T * p.lanes * p.size)
-        (<pack_fn>p.kernels.pack)(weight, T, T, p.C, p.lanes, p.packed)
+        p.packed = <char *>scratch(2, p.filter * p.lanes * p.size)
+        if p.gradient and p.depth > 1:
+            (<groups_fn>p.kernels.pack_groups)(weight, T, p.depth, p.C, p.lanes, p.packed)
+        else:
+            (<pack_fn>p.kernels.pack)(weight, p.filter, p.filter, p.C, p.lanes, p.packed)
     spread(rows_chunk, p, p.parts, work < ALONE)
     if p.g:
-        (<add_fn>p.kernels.add_parts)(p.sums, p.parts, T, p.C, p.lanes, p.c)
+        (<add_fn>p.kernels.add_parts)(p.sums, p.parts, p.filter, p.C, p.lanes, p.c)
+
+
+cdef inline const depthwise_kernels *kernels_of(cnp.ndarray x) noexcept:
+    return depthwise_kernels_table[isa.level][cnp.PyArray_TYPE(x) == cnp.NPY_DOUBLE]
+
+
+def is_depthwise(cnp.ndarray x, cnp.ndarray y, Py_ssize_t groups):
+    """Tell whether a group has one channel, or as few as a vector has lanes, of x and y alike."""
+    cdef Py_ssize_t C = cnp.PyArray_DIM(x, 4), depth = C // groups
+    cdef const depthwise_kernels *kernels = kernels_of(x)
+    if groups == 1 or cnp.PyArray_DIM(y, 4) != C:
+        return False
+    return depth == 1 or bool(kernels.quick and C >= kernels.width
+                              and depth <= kernels.width and kernels.width % depth == 0)
 
 
 cdef void fill(Depth *p, cnp.ndarray x, cnp.ndarray y, cnp.ndarray weight, tuple stride,
                tuple padding, tuple dilation, bint gradient):
-    cdef bint is_double = cnp.PyArray_TYPE(x) == cnp.NPY_DOUBLE
     memset(p, 0, sizeof(Depth))
-    p.kernels = depthwise_kernels_table[isa.level][is_double]
-    p.size = 8 if is_double else 4
+    p.kernels = kernels_of(x)
+    p.size = 8 if cnp.PyArray_TYPE(x) == cnp.NPY_DOUBLE else 4
     p.C = cnp.PyArray_DIM(x, 4)
     p.lanes = ceil_div(p.C, p.kernels.width) * p.kernels.width
     p.x = cnp.PyArray_BYTES(x)
     fill_lines(&p.lines, x, y, weight, stride, padding, dilation, gradient)
+    p.depth, p.gradient = cnp.PyArray_DIM(weight, 4), gradient
+    p.filter = p.lines.T * p.depth
 
 
 def depthwise(cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray out, tuple stride,

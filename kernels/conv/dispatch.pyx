@@ -5,7 +5,7 @@ cimport numpy as cnp
 from medai_engine.kernels.gemm.fast import linear, matmul
 
 from . import direct, grad_weight
-from .depthwise import depthwise, depthwise_grad_weight
+from .depthwise import depthwise, depthwise_grad_weight, is_depthwise
 from .narrow import is_narrow, narrow
 
 cnp.import_array()
@@ -15,10 +15,6 @@ __all__ = ["conv", "conv_grad_input", "conv_grad_weight"]
 
 cdef enum:
     POINTWISE = 16              # pixels of an image from which on the matrix product pays
-
-
-cdef inline bint is_depthwise(cnp.ndarray x, cnp.ndarray y, Py_ssize_t groups):
-    return groups > 1 and cnp.PyArray_DIM(x, 4) == groups and cnp.PyArray_DIM(y, 4) == groups
 
 
 cdef inline bint is_pointwise(cnp.ndarray x, cnp.ndarray weight, cnp.ndarray y, tuple stride,

@@ -2,7 +2,7 @@
 
 direct.pyx       convolution and its input gradient on the tile of taps.inc, epilogues included
 grad_weight.pyx  the weight gradient
-depthwise.pyx    all three where each channel has its own filter
+depthwise.pyx    all three where groups have one channel or a few
 narrow.pyx       convolution to few channels, and the input gradient of first layers
 dispatch.pyx     which of these a call goes to
 fused.pyx        the same with activation and pooling

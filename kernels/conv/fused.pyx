@@ -25,6 +25,7 @@ import numpy as np
 from medai_engine.kernels.elementwise import fast as elementwise
 
 from . import grad_weight
+from .depthwise import is_depthwise
 from .dispatch import conv, conv_grad_input, conv_grad_weight
 from .narrow import is_narrow
 from .pooled import pool_images, unpool_images
@@ -119,8 +120,7 @@ cdef bint has_own_file(cnp.ndarray x, cnp.ndarray weight, cnp.ndarray y, Py_ssiz
     cdef int a
     for a in range(1, 4):
         pointwise = pointwise and cnp.PyArray_DIM(weight, a) == 1
-    return pointwise or (groups > 1 and cnp.PyArray_DIM(x, 4) == groups
-                         and cnp.PyArray_DIM(y, 4) == groups)
+    return pointwise or is_depthwise(x, y, groups)
 
 
 cdef bint is_tiled(cnp.ndarray x, cnp.ndarray weight, cnp.ndarray y, Py_ssize_t groups):

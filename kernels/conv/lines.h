@@ -8,9 +8,10 @@ struct conv_row {
 };
 
 /* The row of x of `columns` pixels of `pixel` channels: an output reads `taps` columns, `reach`
- * apart, the next output `step` columns further; weights of taps are `tap` apart. */
+ * apart, the next output `step` columns further; weights of taps are `tap` apart, those of the
+ * `depth` channels of a group `lanes`. */
 struct conv_line {
-    ptrdiff_t columns, pixel, taps, reach, step, tap;
+    ptrdiff_t columns, pixel, taps, reach, step, tap, depth, lanes;
 };
 
 /* What to fetch for the next row of outputs: `columns` pixels of `rows` rows of x, `row` apart, and

@@ -9,7 +9,7 @@ cdef extern from "lines.h":
     struct conv_row:
         Py_ssize_t x, weight
     struct conv_line:
-        Py_ssize_t columns, pixel, taps, reach, step, tap
+        Py_ssize_t columns, pixel, taps, reach, step, tap, depth, lanes
     struct conv_ahead:
         const void *x
         const void *outputs
