@@ -130,6 +130,23 @@ def test_a_write_in_between_makes_another_value():
     assert names(program).count("multiply") == before == 2
 
 
+def test_users_ops_run_every_time():
+    calls = []
+
+    @me.op(gradient=None)
+    def noisy(x):
+        calls.append(len(calls))
+        return x + np.float32(len(calls))
+
+    program = recorded(lambda x: noisy(x) + noisy(x), X)
+    for rule in rules.RULES:
+        rule(program)
+    assert names(program).count("noisy") == 2
+    jitted = me.jit(lambda x: noisy(x) + noisy(x))
+    found = [float(jitted(me.Tensor(X)).numpy()[0, 0]) for _ in range(3)]
+    np.testing.assert_allclose(np.diff(found), 4.0, rtol=1e-5)
+
+
 def test_random_draws_checkpoints_and_results_are_never_shared():
     layer = nn.Dropout(0.5)
     program = recorded(lambda x: layer(x) + layer(x), X)

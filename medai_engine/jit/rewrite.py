@@ -31,9 +31,14 @@ def written(program: Program) -> set[Value]:
     return {value.root for line in program.lines for value in line.writes}
 
 
-def random(line: Line) -> bool:
-    """Tell whether a line draws random numbers."""
-    return any(isinstance(p, Offset) for p in line.params.values())
+def pure(line: Line) -> bool:
+    """Tell whether a line is a call of the engine's that gives the same at any time.
+
+    Random numbers are not, nor is a user's op, whose text is unknown.
+    """
+    op = line.op
+    return (op is not None and OPS.get(op.name) is op and op.check is None and not line.writes
+            and not any(isinstance(p, Offset) for p in line.params.values()))
 
 
 def follow(line: Line, instead: dict[Value, Value]) -> None:
@@ -62,8 +67,7 @@ def fold(program: Program) -> int:
     lines = []
     for line in program.lines:
         arrays = [a for a in (known.get(v, array_of(v)) for v in line.inputs) if a is not None]
-        if (line.op is None or line.writes or random(line) or line.op.check is not None
-                or not arrays or len(arrays) < len(line.inputs)
+        if (line.op is None or not pure(line) or not arrays or len(arrays) < len(line.inputs)
                 or any(v in kept or v.root in stable for v in line.outputs)
                 or (sum(v.nbytes for v in line.outputs) > SMALL and not line.op.view)):
             lines.append(line)
@@ -154,10 +158,9 @@ def common(program: Program) -> int:
         follow(line, instead)
         for value in line.writes:
             version[value.root] = version.get(value.root, 0) + 1
-        if (line.op is not None and not line.writes and not random(line)
-                and line.op.check is None and not any(v.root in stable for v in line.outputs
-                                                      if v.root is v)):
-            key = (line.op.name, id(line.op), line.frame,
+        if line.op is not None and pure(line) and not any(
+                v.root in stable for v in line.outputs if v.root is v):
+            key = (line.op.name, line.frame,
                    tuple((v.serial, version.get(v.root, 0)) for v in line.inputs),
                    tuple((name, frozen(p)) for name, p in sorted(line.params.items())))
             same = first.setdefault(key, line)
