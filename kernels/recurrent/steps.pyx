@@ -5,8 +5,8 @@ end. What a step computes stays in the caches that the next one, or the next pro
 
     forwards   z = h W_hh^T, and a = x_t W_ih^T where it has not been made before, in register
                tiles; then the units, whose gates are fused
-    backwards  the units; d_h (+)= d W_hh and, if wanted, g_x = d W_ih, in tiles. d is kept by vectors
-               of units, x_t and h beside it by panels of columns, as the last product reads them:
+    backwards  the units; d_h (+)= d W_hh and, if wanted, g_x = d W_ih, in tiles. d is kept by
+               vectors of units, x_t and h by panels of columns, as the last product reads them:
     weights    g_W = sum over all steps of d^T (x_t | h): a tile adds one vector of units times one
                panel of columns over a piece of the steps, which stays in L1 for all columns
 
