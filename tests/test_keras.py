@@ -365,6 +365,31 @@ def test_a_model_and_a_layer_of_ones_own():
     assert net.count_params() == 3 + 8 and not (net.scale.get_weights()[0] == 1).all()
 
 
+def test_a_layer_that_looks_at_values_trains_eagerly(capsys):
+    class Odd(L.Layer):
+        def call(self, inputs):
+            return inputs * (2.0 if inputs.sum().item() > 0 else 1.0)
+
+    model = ours.Sequential([ours.Input((3,)), Odd(), L.Dense(1)])
+    model.compile("sgd", "mse")
+    before = model.get_weights()[0]
+    model.train_on_batch(data(4, 3), data(4, 1))
+    assert "not as a plan" in capsys.readouterr().err
+    assert not (model.get_weights()[0] == before).all()
+
+
+def test_a_plan_gives_the_bits_of_single_steps():
+    found = []
+    for eagerly in (False, True):
+        me.manual_seed(4)
+        model = cnn(ours)
+        model.compile("adam", "sparse_categorical_crossentropy", run_eagerly=eagerly)
+        model.fit(data(20, 12, 12, 1), data(20, whole=2), batch_size=8, epochs=2, verbose=0)
+        found.append(model.get_weights())
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_batches_from_a_generator_and_schedules():
     model = ours.Sequential([ours.Input((3,)), L.Dense(1)])
     schedule = ours.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..autograd import gradients
+from ..autograd import drop, gradients
 from ..data.loader import DataLoader, order
 from ..errors import DataError, GraphError, ParameterError, ShapeError, say
+from ..jit import jit
 from ..mode import no_grad
 from ..nn import Module
 from ..tensor import Tensor, mark_written
@@ -47,6 +49,7 @@ class Trainer(Module):
     """What a model needs to be trained."""
 
     optimizer: Any = None
+    stepper: Any = None
     stop_training = False
     history: Any = None
 
@@ -84,8 +87,7 @@ class Trainer(Module):
         self.chosen: Chosen | None = None
         if self.built:  # type: ignore[attr-defined]
             self.choose()
-        self.plans: dict[bool, Callable[..., Any]] = {}
-        self.eagerly = run_eagerly or jit_compile is False
+        self.stepper = None if run_eagerly or jit_compile is False else jit(self.learn)
 
     def compiled_config(self) -> dict[str, Any] | None:
         """Return how the model was compiled, where that can be said by names."""
@@ -140,25 +142,41 @@ class Trainer(Module):
         """Compute loss and gradients of the chosen parameters, and step."""
         outputs, mask = self.outputs_of(xs)
         loss = self.total_loss(ys, outputs, weight, mask)
-        if self.chosen is None:
-            self.choose()
         parameters = self.chosen.parameters  # type: ignore[union-attr]
         if not parameters or loss.node is None:
             raise GraphError(say("fit", "a parameter that is learned", "none",
                                  "Set trainable=True before compile"))
-        for p, g in zip(parameters, gradients([loss], parameters, [None]), strict=True):
+        found = gradients([loss], parameters, [None])
+        drop(parameters)
+        for p, g in zip(parameters, found, strict=True):
             p.grad = g
         self.optimizer.step()
-        for p in parameters:
-            p.grad = None
+        drop(parameters)
         return loss.detach(), [y.detach() for y in outputs]
 
     def train_step(self, xs: Arrays, ys: Arrays, weight: Any) -> tuple[float, Arrays]:
         """Train on a batch; return loss and outputs."""
         self.train()
         self.optimizer.before_step()
-        loss, outputs = self.learn(*_tensors(xs, ys, weight))
+        if self.chosen is None:
+            self.build_for(xs)
+        tensors = _tensors(xs, ys, weight)
+        if self.stepper is not None:
+            try:
+                loss, outputs = self.stepper(*tensors)
+                return loss.item(), [y.data for y in outputs]
+            except GraphError as error:  # a layer of one's own looks at values, for example
+                self.stepper = None
+                print(f"note: trained step by step, not as a plan: {error}", file=sys.stderr)
+        loss, outputs = self.learn(*tensors)
         return loss.item(), [y.data for y in outputs]
+
+    def build_for(self, xs: Arrays) -> None:
+        """Make parameters that wait for an input, then choose those that are learned."""
+        if not self.built:  # type: ignore[attr-defined]
+            with no_grad():
+                self.outputs_of([Tensor(a[:1]) for a in xs])
+        self.choose()
 
     def test_step(self, xs: Arrays, ys: Arrays, weight: Any) -> tuple[float, Arrays]:
         """Return loss and outputs of a batch in evaluation mode."""
