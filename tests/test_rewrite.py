@@ -201,6 +201,22 @@ def test_products_are_added_to_what_they_meet():
         "sum into matmul"]
 
 
+def test_gradients_of_sequences_meet_inside_the_products():
+    """Reshaped between rows and sequences; three products of one input, and a residual sum."""
+    layers = [nn.Linear(16, 16) for _ in range(3)]
+    sequences = rng.normal(size=(4, 5, 16)).astype(np.float32)
+
+    def f(x):
+        def loss(t):
+            a, b, c = (layer(t) for layer in layers)
+            return ((a * b).tanh() * c + t.sin()).sum()
+        return me.grad(loss)(x)
+
+    program = changed(sums, f, sequences)
+    assert names(program).count("matmul_add") == 3 and "add" not in names(program)[-4:]
+    changed(rules.rewrite, f, sequences)
+
+
 def test_products_that_are_read_twice_broadcast_or_long_are_left_alone():
     w, row = me.tensor(rng.normal(size=(130, 130)).astype(np.float32)), me.tensor(Y[:1])
 

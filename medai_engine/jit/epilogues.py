@@ -16,6 +16,7 @@ from ..op import OPS, Op
 from ..ops import conv_fused
 from ..ops.linalg import ACTIVATIONS
 from .record import Line, Program, Value, packed
+from .writer import Writer
 
 __all__ = ["epilogues", "pooling", "results", "sums"]
 
@@ -107,30 +108,40 @@ def sums(program: Program) -> int:
     """
     readers = uses(program)
     written = {value.root for line in program.lines for value in line.writes}
-    makers: dict[Value, Line] = {}
-    gone = set()
+    makers = {v: line for line in program.lines for v in line.outputs}
+    instead: dict[int, list[Line]] = {}
     for line in program.lines:
-        for number in (1, 0) if own(line, "add") and line.inputs[0] is not line.inputs[-1] else ():
-            product, other = makers.get(line.inputs[number]), line.inputs[1 - number]
-            if (product is None or id(product) in gone or product.frame != line.frame
-                    or readers[line.inputs[number]] != [line]
-                    or not other.shape == line.inputs[number].shape == line.outputs[0].shape
-                    or any(v.root in written for v in product.inputs)
+        if not own(line, "add") or line.inputs[0] is line.inputs[1]:
+            continue
+        for number in (1, 0):
+            value, other = line.inputs[number], line.inputs[1 - number]
+            product = makers.get(value)
+            between = [line]
+            if product is not None and own(product, "reshape"):
+                between = [product, line]  # rows of a batch of sequences
+                product = makers.get(product.inputs[0])
+            if (product is None or not own(product, "matmul") or id(product) in instead
+                    or product.frame != line.frame or readers[value.root] != between
+                    or not other.shape == value.shape == line.outputs[0].shape
+                    or any(v.root in written for v in (*product.inputs, line.outputs[0]))
                     or any(v.strides != packed(v.shape, v.dtype.itemsize) or not v.nbytes
-                           for v in (other, *product.inputs))):
+                           for v in (other, value, *product.inputs))):
                 continue
-            *_, M, N = line.outputs[0].shape
+            M, N = product.outputs[0].shape[-2:]
             K = product.inputs[0].shape[-2 if product.params["transpose_a"] else -1]
             if one_chain(M, N, K, other.dtype.itemsize):
-                line.op, line.params = OPS["matmul_add"], product.params
-                line.inputs = [other, *product.inputs]
-                line.by.append("sum into matmul")
-                gone.add(id(product))
+                write = Writer(program, line, "sum into matmul")
+                if len(between) > 1:
+                    other = write("reshape", other, shape=product.outputs[0].shape)
+                made = write("matmul_add", other, *product.inputs, **product.params)
+                if len(between) > 1:
+                    made = write("reshape", made, shape=value.shape)
+                write.give(made, line.outputs[0])
+                instead |= {id(gone): [] for gone in (product, *between)}
+                instead[id(line)] = write.lines
                 break
-        if own(line, "matmul"):
-            makers[line.outputs[0]] = line
-    program.lines = [line for line in program.lines if id(line) not in gone]
-    return len(gone)
+    program.lines = [new for line in program.lines for new in instead.get(id(line), [line])]
+    return sum(bool(lines) for lines in instead.values())
 
 
 # ---- max pooling ------------------------------------------------------------------------------

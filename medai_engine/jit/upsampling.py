@@ -11,17 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
-from ..op import OPS
 from ..ops.pool import Adjoint
 from ..ops.upsample import Nearest
 from ..tensor import Constant
 from .epilogues import GEOMETRY, own
 from .record import Line, Program, Value, packed
+from .writer import Writer
 
 __all__ = ["upsampling"]
 
@@ -34,48 +32,6 @@ def folding(k: int) -> np.ndarray:
         for place in range(k):
             line[parity, (parity + place - p) // 2 + q, place] = 1
     return np.einsum("aok,bpl->abopkl", line, line).reshape(-1, k * k)
-
-
-class Writer:
-    """Appends lines that stand for another one."""
-
-    def __init__(self, program: Program, like: Line):
-        self.program = program
-        self.like = like
-        self.lines: list[Line] = []
-
-    def __call__(self, name: str, *inputs: Value, **params: Any) -> Value:
-        """Write a call of an op; return its result."""
-        op = OPS[name]
-        # stand-ins without memory: only shapes and strides are looked at
-        arrays = [as_strided(np.empty(1, v.dtype), v.shape, v.strides) for v in inputs]
-        if op.view:
-            value = self.program.value(op.definition(*arrays, **params), root=inputs[0].root)
-        else:
-            shape, dtype = op.infer(*arrays, **params)
-            value = self.program.value(as_strided(
-                np.empty(1, dtype), shape, packed(shape, np.dtype(dtype).itemsize)))
-        line = Line(op, params, inputs, [value], site=self.like.site, module=self.like.module,
-                    frame=self.like.frame)
-        line.by = ["upsampling"]
-        self.lines.append(line)
-        return value
-
-    def turned(self, x: Value, split: tuple[int, ...], axes: tuple[int, ...],
-               shape: tuple[int, ...]) -> Value:
-        """Write: split axes, change their order, join them again."""
-        parts = self("permute_dims", self("reshape", x, shape=split), axes=axes)
-        return self("reshape", self("copy", parts), shape=shape)
-
-    def give(self, value: Value, old: Value) -> None:
-        """Let the value that was written last take the place of an old one."""
-        root = old if value.root is value else value.root
-        for line in self.program.lines:
-            for v in line.outputs:
-                if v.root is old:
-                    v.root = root
-        old.root = root
-        self.lines[-1].outputs = [old]
 
 
 class Site:
@@ -102,7 +58,7 @@ class Site:
 
     def forward(self) -> list[Line]:
         """Write the convolution at the low resolution, and spread its features over the pixels."""
-        write, t = Writer(self.program, self.conv), 2 * self.q + 1
+        write, t = Writer(self.program, self.conv, "upsampling"), 2 * self.q + 1
         first, last = self.weight.shape[0], self.weight.shape[-1]
         flat = write("reshape", self.weight, shape=(first, self.k**2, last))
         summed = write("matmul", self.sums, flat, transpose_a=False, transpose_b=False)
@@ -128,7 +84,7 @@ class Site:
 
     def to_weight(self, line: Line) -> list[Line]:
         """Write the gradient of the weight in place of a line."""
-        write, t = Writer(self.program, line), 2 * self.q + 1
+        write, t = Writer(self.program, line, "upsampling"), 2 * self.q + 1
         g4 = self.gather(write, line.inputs[0 if self.transposed else 1])
         d4 = write("conv_grad_weight", self.x, g4, kernel=(t, t), **self.geometry)
         first, last = self.weight.shape[0], self.weight.shape[-1]
@@ -140,7 +96,7 @@ class Site:
 
     def to_input(self, line: Line, g: Value) -> list[Line]:
         """Write the gradient of the low-resolution input in place of a line."""
-        write = Writer(self.program, line)
+        write = Writer(self.program, line, "upsampling")
         g4 = self.gather(write, g)
         d = write("conv_grad_input", g4, self.w4, sizes=(self.H, self.W), **self.geometry)
         write.give(d, line.outputs[0])
