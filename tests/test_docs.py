@@ -24,7 +24,8 @@ MODULES = sorted(
 def functions():
     """Return the public functions and classes of the public rooms, by name."""
     found = {}
-    for room in (me, me.functional, me.nn, me.optim, me.testing, me.random, me.data, me.training):
+    for room in (me, me.functional, me.nn, me.optim, me.testing, me.random, me.data, me.training,
+                 me.estimators):
         for name in getattr(room, "__all__", dir(room)):
             thing = getattr(room, name)
             if not name.startswith("_") and callable(thing) and getattr(
