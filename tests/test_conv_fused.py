@@ -1,5 +1,7 @@
 """Convolution with activation and pooling: layers, functions, and when Sequential joins them."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from medai_engine import nn
 from medai_engine.autograd import gradients, locate
 from medai_engine.errors import ParameterError, ShapeError
 from medai_engine.functional.conv import NAMED
+from medai_engine.op import empty
 from medai_engine.ops.conv_fused import ACTIVATIONS
 
 CONV = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -162,6 +165,24 @@ def test_what_is_kept():
     assert [(a.shape, a.dtype) for a in outputs] == [(y.shape, np.float32), (y.shape, np.uint8)]
     single = nn.Conv2d(3, 4, 3, activation="tanh")(x)
     assert [a.shape for a in single.node.saved[3:]] == [single.shape]
+
+
+def test_nothing_has_full_resolution(monkeypatch):
+    """Neither forward nor backward makes an array as large as the convolution's output."""
+    sizes = []
+
+    def noted(shape, dtype):
+        sizes.append(int(np.prod(shape)) * np.dtype(dtype).itemsize)
+        return empty(shape, dtype)
+
+    monkeypatch.setattr(sys.modules["medai_engine.op"], "empty", noted)
+    model = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+    x = me.ones((2, 32, 32, 3)).requires_grad_()
+    full = 2 * 32 * 32 * 16 * 4
+    for forward, most in ((model, full // 4), (alone(model), full)):
+        sizes.clear()
+        forward(x).sum().backward()
+        assert max(sizes) == most
 
 
 def test_second_derivatives_go_through_compositions():
