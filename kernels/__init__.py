@@ -13,16 +13,16 @@ from importlib import import_module
 
 from ..errors import MissingExtraError, extra, say
 
-__all__ = ["COMPILED", "FAMILIES", "clear_cache", "copy_in", "empty", "families", "get_isa",
-           "get_num_threads", "lookup", "matching", "ready", "references", "report", "require",
-           "set_isa", "set_num_threads", "unheld", "within"]
+__all__ = ["COMPILED", "FAMILIES", "bound", "clear_cache", "copy_in", "empty", "families",
+           "get_isa", "get_num_threads", "lookup", "matching", "ready", "references", "report",
+           "require", "set_isa", "set_num_threads", "unheld", "within"]
 
 FAMILIES = ("elementwise", "program", "reduce", "gemm", "conv", "recurrent", "attention", "pool",
             "norm", "loss", "embedding", "random", "optimizer", "svm", "tree")
 
 try:
     from .memory.allocator import clear_cache, empty
-    from .memory.handover import copy_in, matching, references, unheld
+    from .memory.handover import bound, copy_in, matching, references, unheld
     from .memory.ready import ready, within
     from .simd.isa import available_isas, get_isa, set_isa
     from .threads.pool import get_num_threads, set_num_threads
@@ -30,6 +30,7 @@ try:
     COMPILED = True
 except ImportError:
     from .memory.reference import (
+        bound,
         clear_cache,
         copy_in,
         empty,

@@ -39,6 +39,15 @@ def test_copy_in(text):
 
 
 @each_text
+def test_bound(text):
+    tensors = [me.ones((2,)), Parameter([1.0])]
+    arrays = [t.data for t in tensors]
+    assert text.bound(tensors, arrays)
+    tensors[1].data = tensors[1].data.copy()
+    assert not text.bound(tensors, arrays)
+
+
+@each_text
 def test_gradients_that_somebody_holds(text):
     leaves = [Parameter([1.0]), Parameter([2.0])]
     tensors = [Tensor(np.ones(1, F32)) for _ in leaves]

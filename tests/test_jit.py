@@ -255,6 +255,15 @@ def test_a_new_binding_is_noticed():
     assert f(x).numpy().min() > 50
 
 
+def test_an_array_put_into_a_parameter_is_noticed():
+    w = nn.Parameter([1.0, 2.0])
+    f = me.jit(lambda x: x * w)
+    x = np.ones(2, np.float32)
+    f(x), f(x)
+    w.data = np.array([3.0, 4.0], np.float32)
+    assert f(x).numpy().tolist() == [3, 4] and f(x).numpy().tolist() == [3, 4]
+
+
 def test_gradcheck_of_a_jitted_function():
     layer = nn.Linear(3, 2, dtype=np.float64)
     f = me.jit(lambda x: F.tanh(layer(x)))

@@ -1,7 +1,8 @@
 """What a plan does with its arguments and gradients at every call, at the price of a few pointers.
 
-``matching`` looks whether a call fits, ``copy_in`` takes its arrays, ``references`` and ``unheld``
-tell whether somebody still holds the gradients of the call before.
+``matching`` looks whether a call fits, ``bound`` whether parameters are where they were,
+``copy_in`` takes the arrays, ``references`` and ``unheld`` tell whether somebody still holds the
+gradients of the call before.
 """
 
 cimport cython
@@ -12,7 +13,7 @@ from libc.string cimport memcpy
 
 cnp.import_array()
 
-__all__ = ["copy_in", "matching", "references", "unheld"]
+__all__ = ["bound", "copy_in", "matching", "references", "unheld"]
 
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject *o) nogil
@@ -59,6 +60,16 @@ def matching(tuple args, list specs):
                 return None
         found.append(array)
     return found
+
+
+@cython.binding(False)
+def bound(list tensors, list arrays):
+    """Tell whether the tensors still have these arrays."""
+    cdef Py_ssize_t i
+    for i in range(len(tensors)):
+        if tensors[i].data is not arrays[i]:
+            return False
+    return True
 
 
 @cython.binding(False)

@@ -4,7 +4,8 @@ from sys import getrefcount
 
 import numpy as np
 
-__all__ = ["clear_cache", "copy_in", "empty", "matching", "ready", "references", "unheld", "within"]
+__all__ = ["bound", "clear_cache", "copy_in", "empty", "matching", "ready", "references", "unheld",
+           "within"]
 
 ALIGNMENT = 64  # a cache line, and the widest vector
 
@@ -66,6 +67,11 @@ def matching(args, specs):
             return None
         found.append(array)
     return found
+
+
+def bound(tensors, arrays):
+    """Tell whether the tensors still have these arrays."""
+    return all(t.data is array for t, array in zip(tensors, arrays, strict=True))
 
 
 def copy_in(buffers, arrays):

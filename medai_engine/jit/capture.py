@@ -13,7 +13,7 @@ import numpy as np
 
 from ..autograd import Leaf, Node
 from ..coerce import as_array
-from ..kernels import matching
+from ..kernels import bound, matching
 from ..mode import MODE, Mode, switched
 from ..op import OPS, apply
 from ..tensor import CLOCK, EPOCH, Tensor
@@ -117,8 +117,7 @@ class Jitted:
                 mode is entry.mode or alike(mode, entry.mode)) and entry.specs is not None:
             arrays = matching(args, entry.specs)
         if arrays is None or not (
-                (entry.guards.epoch == EPOCH[0] or entry.guards.hold())
-                and (not entry.begin or entry.begins(tensors))):
+                entry.guards.hold() and (not entry.begin or entry.begins(tensors))):
             if mode.recorder is not None or mode.frame is not None:
                 return self.eager(args, kwargs)  # part of another recording
             leaves, rebuild = flatten((args, kwargs))
@@ -283,14 +282,19 @@ class Guards:
 
     def __init__(self, recorder: Recorder, states: list[Tensor]):
         self.bindings = [(t, t.data, t.node is None) for t in states]
+        # who writes t.data = x tells nobody; an optimiser's own states are out of reach
+        own = {id(t) for line in recorder.program.lines if "hyper" in line.params
+               for t in (v.source for v in line.inputs[len(line.params["hyper"]):])}
+        self.tensors = [t for t in states if id(t) not in own]
+        self.arrays = [t.data for t in self.tensors]
         self.modules = [(m, list(vars(m).items())) for m in dict.fromkeys(recorder.called)]
         self.others = recorder.guards
         self.epoch = EPOCH[0]
 
     def hold(self) -> bool:
-        """Look again, if anything was changed since the last look."""
+        """Look at bindings, and at all else if anything was changed since the last look."""
         epoch = EPOCH[0]
-        if epoch == self.epoch:
+        if epoch == self.epoch and bound(self.tensors, self.arrays):
             return True
         if self.changed():
             return False
