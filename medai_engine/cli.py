@@ -186,9 +186,9 @@ DEEP = {
     "prognosis": Deep("a number ahead, from measurements", "FILE.csv", ("linear", "mlp"),
                       ("target", "patients")),
     "diagnosis": Deep("the class of an image", "FOLDER", ("cnn64", "cnn224", "cnn256"),
-                      ("patients", "image-size")),
+                      ("patients", "image-size", "balance")),
     "history": Deep("the outcome of a stay, from its course", "FILE.csv",
-                    ("lstm64", "gru64", "rnn64"), ("target", "patients")),
+                    ("lstm64", "gru64", "rnn64"), ("target", "patients", "balance")),
     "phases": Deep("the phase of a procedure, step by step", "FILE.npz",
                    ("lstm128x2", "lstm64-dropout")),
     "autoencoder": Deep("images through a narrow code and back", "PATH", ("ae", "deep"),
@@ -199,6 +199,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "patients": {"metavar": "NAME", "help": "the column (for images a CSV file of file and "
                  "patient) that names the patient; patients are never split"},
     "image-size": {"metavar": "N", "help": "pixels along each side"},
+    "balance": {"action": "store_true", "help": "weigh every class the same, however rare"},
 }
 
 
@@ -327,7 +328,8 @@ def run_deep(options: argparse.Namespace) -> int:
 
     return commands.train(options.system, chosen(
         options, "data", "target", "patients", "model", "epochs", "batch_size", "lr",
-        "image_size", "seed"), getattr(options, "out", None), getattr(options, "resume", None))
+        "image_size", "balance", "seed"), getattr(options, "out", None),
+        getattr(options, "resume", None))
 
 
 def run_gan(options: argparse.Namespace) -> int:

@@ -133,6 +133,19 @@ def test_stratified_keeps_proportions():
         data.split_stratified([0, 0, 5], 0.5)
 
 
+def test_shared_patients_are_named():
+    data.require_apart(["a", "b"], ["c"])
+    with pytest.raises(DataError, match="no patient of the training data, got 'a', 'b' in both"):
+        data.require_apart(["a", "b", "c"], ["b", "a", "d"], "held-out")
+    model = me.nn.Linear(2, 2).compile("sgd")
+    x, y = np.zeros((4, 2), np.float32), np.array([0, 1, 0, 1])
+    with pytest.raises(DataError, match="validation data: expected no patient"):
+        model.fit(x, y, validation_data=(x, y), groups=["a", "a", "b", "b"],
+                  validation_groups=["c", "c", "b", "d"])
+    with pytest.raises(ParameterError, match="groups beside validation_groups"):
+        model.fit(x, y, validation_data=(x, y), validation_groups=["c", "c", "b", "d"])
+
+
 def test_groups_are_never_divided():
     groups = np.array([f"patient {i % 13}" for i in range(100)])
     for seed in range(5):

@@ -169,6 +169,18 @@ def test_bad_input_is_said(name, tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "runs").exists()
 
 
+def test_uneven_classes_are_said(tmp_path, capsys):
+    def rare(lines):
+        return [lines[0], *(v for v in lines[1:] if "good" in v or v.split(",")[0] in {"p1", "p3", "p5", "p7"})]
+
+    table = histories_csv(tmp_path / "h.csv", rare)
+    for words in ([], ["--balance"]):
+        assert run("train", "history", "--data", table, "--target", "outcome", "--epochs", "1",
+                   "--out", tmp_path / f"run{len(words)}", *words) == 0
+        err = capsys.readouterr().err
+        assert "uneven classes" in err and ("weighs every class" in err)
+
+
 def test_carry_forward():
     nan = np.nan
     x = np.array([[[nan, 1.0], [4.0, nan], [nan, nan], [nan, 3.0], [nan, nan]],

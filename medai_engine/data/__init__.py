@@ -5,7 +5,7 @@ from .dicom import read_dicom, read_dicom_series
 from .images import ImageFolder, read_image
 from .loader import ArrayDataset, DataLoader, pad_collate, pad_sequences
 from .scan import Scan, Signal
-from .split import split_by_group, split_stratified
+from .split import require_apart, split_by_group, split_stratified
 from .standardize import Standardize
 from .tables import Columns, Table, read_csv
 from .volumes import read_nifti, read_wfdb
@@ -13,4 +13,4 @@ from .volumes import read_nifti, read_wfdb
 __all__ = ["ArrayDataset", "Columns", "DataLoader", "ImageFolder", "Scan", "Signal",
            "Standardize", "Table", "datasets", "pad_collate", "pad_sequences", "read_csv",
            "read_dicom", "read_dicom_series", "read_image", "read_nifti", "read_wfdb",
-           "split_by_group", "split_stratified", "transforms"]
+           "require_apart", "split_by_group", "split_stratified", "transforms"]

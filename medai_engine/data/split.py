@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import DataError, ParameterError, ShapeError, say
 from .loader import order
 
-__all__ = ["split_by_group", "split_stratified"]
+__all__ = ["require_apart", "split_by_group", "split_stratified"]
 
 
 def split_stratified(labels: Any, fraction: float = 0.25, seed: int = 0
@@ -81,6 +81,29 @@ def split_by_group(groups: Any, fraction: float = 0.25, seed: int = 0
     before = np.cumsum(counts[drawn]) - counts[drawn]  # rows held out before each drawn group
     taken = drawn[before < fraction * len(groups)][:len(counts) - 1]
     return _sides(len(groups), [np.flatnonzero(np.isin(number, taken))])
+
+
+def require_apart(training: Any, held: Any, what: str = "validation") -> None:
+    """Refuse two sets of rows that share a patient, with the names.
+
+    Parameters
+    ----------
+    training, held : array of shape (N,), (M,)
+        The patient of each row.
+    what : str
+        What the second set is called in the message.
+
+    Raises
+    ------
+    DataError
+        When a patient is in both: what is measured on the second would flatter.
+    """
+    shared = np.intersect1d(np.asarray(training), np.asarray(held))
+    if len(shared):
+        names = ", ".join(repr(v) for v in shared[:5].tolist())
+        more = f" and {len(shared) - 5} more" if len(shared) > 5 else ""
+        raise DataError(say(f"{what} data", "no patient of the training data",
+                            f"{names}{more} in both", "Split by patient: data.split_by_group"))
 
 
 def _check_fraction(where: str, fraction: float) -> None:

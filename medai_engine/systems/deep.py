@@ -49,6 +49,8 @@ class Options:
         None takes the model's recipe.
     image_size : int or None
         Pixels along each side.
+    balance : bool
+        Weigh every class the same in training, however rare.
     seed : int
         Of the split, the first weights and the order.
     """
@@ -61,6 +63,7 @@ class Options:
     batch_size: int | None = None
     lr: float | None = None
     image_size: int | None = None
+    balance: bool = False
     seed: int = 0
 
     def check(self, system: System) -> None:
@@ -285,6 +288,7 @@ def train(system: System, options: Options | None = None, out: str | Path | None
             raise DataError(say(f"resume {folder}", "the samples it was started with",
                                 f"others in {cohort.source}", "Restore the data, or train anew"))
     sides = (x[rows[inner]], y[rows[inner]]), (x[rows[watched]], y[rows[watched]])
+    uneven(cohort, options.balance)
     model, interrupted = learn(system, options, cohort, sides, folder, resume is not None, verbose)
     part = cohort.take(held)
     found = outputs(model, x[held], bool(cohort.classes), scale)
@@ -312,6 +316,7 @@ def learn(system: System, options: Options, cohort: Cohort, sides: Any, folder: 
         model.fit(x, y, options.epochs or recipe.epochs,
                   min(options.batch_size or recipe.batch_size, len(x)), validation_data=watched,
                   seed=options.seed, callbacks=callbacks, verbose=verbose,
+                  class_weight="balanced" if options.balance and cohort.classes else None,
                   resume=last if resume and last.is_file() else None)
     except KeyboardInterrupt:
         if stopping.weights is None:
@@ -319,6 +324,22 @@ def learn(system: System, options: Options, cohort: Cohort, sides: Any, folder: 
         model.load_state_dict(stopping.weights)
         return model, True
     return model, False
+
+
+def uneven(cohort: Cohort, balance: bool) -> None:
+    """Note it where one class is at least three times as frequent as another."""
+    if not cohort.classes or cohort.y.ndim > 1:
+        return
+    counts = np.bincount(cohort.y, minlength=len(cohort.classes))
+    if counts.max() < 3 * counts.min():
+        return
+    told = ", ".join(f"{n} {name}" for n, name in zip(counts, cohort.classes, strict=True))
+    often = cohort.classes[int(counts.argmax())]
+    cohort.notes.append(
+        f"uneven classes ({told}): always saying {often!r} is right in "
+        f"{counts.max() / counts.sum():.0%} of the cases; " + (
+            "training weighs every class the same, so risks are not shares of the population"
+            if balance else "--balance weighs every class the same in training"))
 
 
 def check_parts(system: System, cohort: Cohort, parts: dict[str, np.ndarray]) -> None:

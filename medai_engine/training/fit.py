@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..data.loader import ArrayDataset, DataLoader
+from ..data.split import require_apart
 from ..errors import ParameterError, ShapeError, say
 from ..mode import no_grad
 from ..nn import Module
@@ -27,8 +28,9 @@ __all__ = ["evaluate", "fit", "predict"]
 def fit(self: Module, x: Any, y: Any = None, epochs: int = 1, batch_size: int | None = None,
         validation_data: Any = None, validation_split: float = 0.0,
         callbacks: Sequence[Callback] | Callback = (), class_weight: Any = None,
-        sample_weight: Any = None, groups: Any = None, *, shuffle: bool = True, seed: int = 0,
-        accumulate: int = 1, resume: str | Path | None = None, verbose: bool = True) -> History:
+        sample_weight: Any = None, groups: Any = None, *, validation_groups: Any = None,
+        shuffle: bool = True, seed: int = 0, accumulate: int = 1,
+        resume: str | Path | None = None, verbose: bool = True) -> History:
     """Train this module: for each batch the gradients of the mean loss, then one optimiser step.
 
     The loop is the one that a user would write, and gives the same bits::
@@ -63,6 +65,9 @@ def fit(self: Module, x: Any, y: Any = None, epochs: int = 1, batch_size: int | 
         The weight of each sample; the loss of a batch is sum(w l) / sum(w).
     groups : array of shape (N,), optional
         The patient of each sample, for ``validation_split``.
+    validation_groups : array of shape (M,), optional
+        The patient of each sample of ``validation_data``: one that is among ``groups`` as well is
+        refused, by name.
     shuffle, seed : bool, int
         The order in epoch e is a function of (seed, e). Dropout and initial weights draw from
         ``me.manual_seed`` instead.
@@ -87,6 +92,11 @@ def fit(self: Module, x: Any, y: Any = None, epochs: int = 1, batch_size: int | 
     compiled = compiled_of(self, "fit")
     callbacks = [callbacks] if isinstance(callbacks, Callback) else callbacks or ()
     check_options(epochs, batch_size, accumulate, validation_split, callbacks)
+    if validation_groups is not None:
+        if groups is None:
+            raise ParameterError(say("fit", "groups beside validation_groups", "none",
+                                     "Pass the patient of each training sample, too"))
+        require_apart(groups, validation_groups)
     if y is None:
         for name, value in (("sample_weight", sample_weight), ("groups", groups),
                             ("validation_split", validation_split or None),
