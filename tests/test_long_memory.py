@@ -56,6 +56,15 @@ def test_solve_counts_every_sequence(monkeypatch):
     assert found.learnt and found.sequences == 32 and found.wrong == 0 and not lines
 
 
+def test_program(monkeypatch, capsys):
+    monkeypatch.setitem(TASKS, "6b", TASKS["6b"]._replace(limit=1100))
+    monkeypatch.setattr("sys.argv", ["long_memory", "6b", "--seed", "3"])
+    long_memory.main()
+    first, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("   1,024 sequences: loss 2.")
+    assert last.startswith("6b: not learnt after 1,088 sequences (limit 1,100) in ")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_learnt_from_most_seeds(name):
