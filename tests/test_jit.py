@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 import medai_engine as me
 from medai_engine import functional as F
 from medai_engine import nn, optim
+from medai_engine.jit.memory import ARENA
 from medai_engine.optim import schedules
 
 RNG = np.random.default_rng(0)
@@ -564,13 +566,45 @@ def test_arena_is_planned():
     assert x.nbytes <= layout.peak <= layout.arena <= f.plan.eager + x.nbytes
 
 
-def test_sixteen_plans_the_oldest_goes():
+def test_plans_share_one_arena_grown_to_the_largest():
+    f, g = me.jit(lambda x: F.tanh(x * 2).sum()), me.jit(lambda x: me.exp(x - 1).sum())
+    small, large = np.ones(50, np.float32), np.ones(500_000, np.float32)
+    wanted = [h(me.asarray(x)).item() for h in (f.fn, g.fn) for x in (small, large)]
+    for _ in range(3):
+        assert [h(x).item() for h in (f, g) for x in (small, large)] == wanted
+    assert ARENA.memory.nbytes >= 2_000_000
+    assert all(plan.memory is ARENA.memory for plan in (*f.plans, *g.plans) if plan.memory
+               is not None and plan.layout.arena > 1_000_000)
+
+
+def test_a_recording_holds_no_more_than_eager():
+    """Of all intermediate results no more than two are alive at once, recorded or not."""
+    alive, most = [], []
+
+    def f(x):
+        for _ in range(8):
+            x = x * 1.5
+            alive.append(ref(x.data))
+            most.append(sum(r() is not None for r in alive))
+        return x.sum()
+
+    f(me.ones((9,)))
+    eager = max(most)
+    alive.clear(), most.clear()
+    jitted = me.jit(f)
+    jitted(me.ones((9,)))
+    assert max(most) == eager <= 3
+    assert jitted.plan.eager <= 3 * 36
+
+
+def test_sixteen_plans_the_least_recently_used_goes():
     f = me.jit(lambda x: x + 1)
-    for n in range(1, 20):
+    for n in range(1, 17):
         f(np.ones(n, np.float32))
-    assert len(f.plans) == 16
-    f(np.ones(4, np.float32))
-    assert [p.program.arguments[0].shape[0] for p in f.plans][-2:] == [19, 4] or len(f.plans) == 16
+    f(np.ones(1, np.float32))
+    f(np.ones(17, np.float32))
+    sizes = [plan.program.arguments[0].shape[0] for plan in f.plans]
+    assert len(sizes) == 16 and 1 in sizes and 2 not in sizes
 
 
 def test_checkpoint_inside_a_plan():
@@ -597,6 +631,28 @@ def test_checkpoint_inside_a_plan():
         assert all((a.numpy() == b.numpy()).all() for a, b in zip(lean(x), wanted, strict=True))
     numbers = {line.frame for line in lean.plan.program.lines}
     assert len(numbers) == 4
+
+
+def test_checkpoint_makes_the_arena_smaller():
+    w = nn.Parameter(np.full((64, 64), 0.01, np.float32))
+
+    def block(x):
+        return F.tanh(F.softplus(F.tanh(x @ w) * 2.0) + x)
+
+    sizes = []
+    for wrap in (lambda f: f, me.checkpoint):
+        part = wrap(block)
+
+        @me.jit
+        def step(x, part=part):
+            w.grad = None
+            h = part(part(part(part(x * 1.0))))
+            h.sum().backward()
+
+        for _ in range(3):
+            step(np.ones((64, 64), np.float32))
+        sizes.append(step.plan.layout.peak)
+    assert sizes[1] < 0.8 * sizes[0]
 
 
 # ---- what else a step may hold ------------------------------------------------------------------
