@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,12 @@ NETWORKS = {n.name: n for n in (
 )}
 
 
+def lazily(build: Callable[[], Callable[[], Any]]) -> Callable[[], Any]:
+    """Return a function that is built when it is first called."""
+    built = cache(build)
+    return lambda: built()()
+
+
 # ---- this package -----------------------------------------------------------------------------
 
 
@@ -178,7 +185,6 @@ def medai(network: Network, threads: int, exact: bool = True,
     loss_of = {"mse": F.mse_loss, "cross_entropy": F.cross_entropy,
                "bce": F.binary_cross_entropy_with_logits}[network.loss]
     x, target = map(me.asarray, network.data())
-    one, _ = map(me.asarray, network.data(1))
 
     def train(x: Any, target: Any) -> Any:
         optimizer.zero_grad()
@@ -187,15 +193,15 @@ def medai(network: Network, threads: int, exact: bool = True,
         optimizer.step()
         return loss.detach()
 
-    alone = medai_net(network).eval()
-    step, predict = train, me.no_grad()(lambda x: alone(x))
-    if jitted:
-        step, predict = me.jit(train, exact=exact), me.jit(predict)
+    step = me.jit(train, exact=exact) if jitted else train
 
-    def training() -> Any:
-        return step(x, target)
+    def predict() -> Any:
+        alone = medai_net(network).eval()
+        function = me.no_grad()(lambda x: alone(x))
+        return partial(me.jit(function) if jitted else function,
+                       me.asarray(network.data(1)[0]))
 
-    return training, lambda: predict(one)
+    return lambda: step(x, target), lazily(predict)
 
 
 # ---- PyTorch ----------------------------------------------------------------------------------
@@ -261,7 +267,7 @@ def torch(network: Network, threads: int, variant: str = "eager") -> tuple[Any, 
     import torch as th
 
     th.set_num_threads(threads)
-    net, alone = torch_net(network), torch_net(network).eval()
+    net = torch_net(network)
     optimizer = th.optim.Adam(net.parameters(), lr=RATE)
     functional = th.nn.functional
     loss_of = {"mse": functional.mse_loss, "cross_entropy": functional.cross_entropy,
@@ -273,9 +279,8 @@ def torch(network: Network, threads: int, variant: str = "eager") -> tuple[Any, 
             a.ndim == 4 and variant == "channels_last") else t
 
     if variant == "channels_last":
-        net, alone = (m.to(memory_format=th.channels_last) for m in (net, alone))
+        net = net.to(memory_format=th.channels_last)
     x, target = map(enter, network.data())
-    one, _ = map(enter, network.data(1))
 
     def forward_loss(a: Any, b: Any) -> Any:
         return loss_of(net(a), b)
@@ -290,11 +295,13 @@ def torch(network: Network, threads: int, variant: str = "eager") -> tuple[Any, 
         optimizer.step()
         return loss.detach()
 
-    def predict_one() -> Any:
-        with th.inference_mode():
-            return alone(one)
+    def predict() -> Any:
+        alone, one = torch_net(network).eval(), enter(network.data(1)[0])
+        if variant == "channels_last":
+            alone = alone.to(memory_format=th.channels_last)
+        return th.inference_mode()(lambda: alone(one))
 
-    return training, predict_one
+    return training, lazily(predict)
 
 
 # ---- JAX --------------------------------------------------------------------------------------
@@ -338,7 +345,6 @@ def jax(network: Network, threads: int) -> tuple[Any, Any]:
         return x
 
     x, target = map(jnp.asarray, network.data())
-    one = jnp.asarray(network.data(1)[0])
 
     def loss_of(weights: Any, x: Any, target: Any) -> Any:
         y = forward(weights, x)
@@ -356,8 +362,8 @@ def jax(network: Network, threads: int) -> tuple[Any, Any]:
                               weights, first, second)
         return (weights, first, second), loss
 
-    jitted, predict = jx.jit(update, donate_argnums=0), jx.jit(forward)
-    weights, first_weights = (jx.tree.map(jnp.asarray, network.weights()) for _ in range(2))
+    jitted = jx.jit(update, donate_argnums=0)
+    weights = jx.tree.map(jnp.asarray, network.weights())
     zeros = jx.tree.map(jnp.zeros_like, weights)
     state, count = (weights, zeros, jx.tree.map(jnp.zeros_like, weights)), 0
 
@@ -367,10 +373,12 @@ def jax(network: Network, threads: int) -> tuple[Any, Any]:
         state, loss = jitted(state, float(count), x, target)
         return loss.block_until_ready()
 
-    def predict_one() -> Any:
-        return predict(first_weights, one).block_until_ready()
+    def predict() -> Any:
+        fixed, one = jx.tree.map(jnp.asarray, network.weights()), jnp.asarray(network.data(1)[0])
+        function = jx.jit(forward)
+        return lambda: function(fixed, one).block_until_ready()
 
-    return training, predict_one
+    return training, lazily(predict)
 
 
 PEERS: dict[str, Callable[[Network, int], tuple[Any, Any]]] = {
