@@ -15,6 +15,7 @@ __all__ = ["conv", "conv_grad_input", "conv_grad_weight"]
 
 cdef enum:
     POINTWISE = 16              # pixels of an image from which on the matrix product pays
+    FEW = 16                    # channels of g: it is then broadcast, and x loaded in vectors
 
 
 cdef inline bint is_pointwise(cnp.ndarray x, cnp.ndarray weight, cnp.ndarray y, tuple stride,
@@ -72,7 +73,7 @@ def conv_grad_weight(cnp.ndarray x, cnp.ndarray g, cnp.ndarray out, tuple stride
     """Write the gradient of the weight."""
     if is_depthwise(x, g, groups):
         depthwise_grad_weight(x, g, out, stride, padding, dilation)
-    elif is_pointwise(x, out, g, stride, groups):
+    elif cnp.PyArray_DIM(g, 4) < FEW and is_pointwise(x, out, g, stride, groups):
         matmul(rows(g), rows(x), matrix(out), True, False)
     else:
         grad_weight.conv_grad_weight(x, g, out, stride, padding, dilation, groups)
