@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -71,6 +72,20 @@ def test_a_whole_run(name, tmp_path, capsys):
     before = (folder / "metrics.json").read_bytes()
     assert run("train", name, "--resume", folder) == 0
     assert (folder / "metrics.json").read_bytes() == before
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="no headless browser is installed")
+def test_the_report_opens_in_a_browser(tmp_path):
+    folder = tmp_path / "run"
+    run("train", "prognosis", "--out", folder)
+    found = subprocess.run(
+        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+         "--no-first-run", "--disable-background-networking", "--disable-component-update",
+         "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr",
+         "--dump-dom", f"file://{folder / 'report.html'}"],
+        capture_output=True, text=True, timeout=120, check=True)
+    assert "CONSOLE" not in found.stderr
+    assert "Prognosis by regression" in found.stdout and found.stdout.count("<img") == 2
 
 
 def test_the_same_seed_gives_the_same_run(tmp_path):
@@ -171,7 +186,8 @@ def test_bad_input_is_said(name, tmp_path, monkeypatch, capsys):
 
 def test_uneven_classes_are_said(tmp_path, capsys):
     def rare(lines):
-        return [lines[0], *(v for v in lines[1:] if "good" in v or v.split(",")[0] in {"p1", "p3", "p5", "p7"})]
+        few = {"p1", "p3", "p5", "p7"}
+        return [lines[0], *(v for v in lines[1:] if "good" in v or v.split(",")[0] in few)]
 
     table = histories_csv(tmp_path / "h.csv", rare)
     for words in ([], ["--balance"]):
