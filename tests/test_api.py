@@ -111,6 +111,16 @@ PROMISED = {
     "data": """DataLoader(dataset,batch_size,shuffle,seed,collate) ArrayDataset read_csv
         split_by_group datasets""",
     "data.datasets": "breast_cancer",
+    "estimators": """
+        LogisticRegression(penalty,C,l1_ratio,tol,fit_intercept,class_weight,solver,max_iter,warm_start)
+        LinearRegression(fit_intercept) Ridge(alpha,fit_intercept)
+        LinearSVC(loss,dual,tol,C,fit_intercept,class_weight,random_state,max_iter)
+        LinearSVR(epsilon,tol,C,loss,fit_intercept,dual,max_iter)
+        SVC(C,kernel,degree,gamma,coef0,shrinking,probability,tol,class_weight,decision_function_shape)
+        SVR(kernel,degree,gamma,coef0,tol,C,epsilon,shrinking)
+        NetClassifier(module,optimizer,lr,epochs,batch_size) NetRegressor(module,optimizer,lr)
+        StandardScaler SimpleImputer(strategy) OneHotEncoder(handle_unknown)
+        """,
     "errors": """MedaiError ShapeError DTypeError ParameterError GraphError DataError
         MissingExtraError""",
 }
