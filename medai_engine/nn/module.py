@@ -8,7 +8,7 @@ A call therefore costs nothing more than its ``forward``. Names follow the attri
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -74,10 +74,12 @@ class Module:
             error.trail.append(self)
             raise
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute, and let plans look again at what they were made for."""
-        EPOCH[0] += 1
-        object.__setattr__(self, name, value)
+    if not TYPE_CHECKING:  # type checkers would let any attribute be set
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            """Set an attribute, and let plans look again at what they were made for."""
+            EPOCH[0] += 1
+            object.__setattr__(self, name, value)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the output; every module defines its own."""
