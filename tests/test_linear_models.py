@@ -64,7 +64,9 @@ def cross_entropy(model, X, y, weight=1.0):
 @pytest.mark.parametrize("solver", ["lbfgs", "newton-cholesky"])
 @pytest.mark.parametrize("name", CLASSES)
 def test_logistic_regression_reaches_the_optimum(name, solver):
-    X, y = patients(CLASSES[name], 300 if name == "digits" else None)
+    X, y = patients(CLASSES[name], 200 if name == "digits" else None)
+    if name == "digits":
+        X, y = X[y < 5], y[y < 5]
     weight = np.random.default_rng(0).uniform(0, 2, len(y))
     model = LogisticRegression(solver=solver, C=0.7, tol=1e-7, max_iter=2000).fit(X, y, weight)
     best = theirs_linear.LogisticRegression(C=0.7, tol=1e-10, max_iter=10_000).fit(X, y, weight)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from estimator_cases import checked
 from sklearn import preprocessing as theirs
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
 from sklearn.impute import SimpleImputer as TheirImputer
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -29,8 +29,9 @@ def exceptions(estimator):
     return {}
 
 
-@checked([NetClassifier(random_state=0), NetRegressor(random_state=0), StandardScaler(),
-          SimpleImputer(), SimpleImputer(strategy="most_frequent"), OneHotEncoder()], exceptions)
+@checked([NetClassifier(random_state=0, epochs=40), NetRegressor(random_state=0, epochs=60),
+          StandardScaler(), SimpleImputer(), SimpleImputer(strategy="most_frequent"),
+          OneHotEncoder()], exceptions)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
@@ -47,6 +48,17 @@ def test_a_network_in_a_pipeline_and_a_grid_search():
     search = GridSearchCV(model, {"netclassifier__lr": [1e-3, 1e-2]}, cv=2).fit(X[::2], y[::2])
     assert search.best_score_ > 0.9
     assert search.best_estimator_[-1].predict_proba(X[:5]).shape == (5, 2)
+
+
+def test_a_convolutional_network_reads_rows_of_pixels(tmp_path):
+    X, y = load_digits(return_X_y=True)
+    module = nn.Sequential(nn.Reshape(8, 8, 1), nn.Conv2d(1, 16, 3), nn.ReLU(), nn.MaxPool2d(2),
+                           nn.Flatten(), nn.Linear(None, 10))
+    model = NetClassifier(module, epochs=8, random_state=0).fit(X[:1200] / 16, y[:1200])
+    assert model.score(X[1200:] / 16, y[1200:]) > 0.88
+    model.save(tmp_path / "digits")
+    again = me.load(tmp_path / "digits")
+    assert again.predict_proba(X[:9]).tobytes() == model.predict_proba(X[:9]).tobytes()
 
 
 def test_one_logit_will_do_for_two_classes():

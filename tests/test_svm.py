@@ -67,6 +67,22 @@ def test_the_machines_are_scikit_learns(load, kernel):
         assert not hasattr(ours, "coef_")
 
 
+@pytest.mark.parametrize("kernel", ["rbf", "linear"])
+def test_the_objective_is_within_a_millionth_of_the_optimum(kernel):
+    """Primal minus dual bounds the distance to the optimum: no oracle is needed."""
+    X, y = patients(load_breast_cancer)
+    sign = np.where(y == 1, 1.0, -1.0)
+    model = SVC(kernel=kernel, gamma=0.03, C=3.0, tol=1e-6).fit(X, y)
+    beta = np.zeros(len(y))
+    beta[model.support_] = model.dual_coef_[0]
+    K = X @ X.T if kernel == "linear" else np.exp(-0.03 * ((X[:, None] - X) ** 2).sum(2))
+    size = beta @ K @ beta / 2
+    primal = size + 3 * np.maximum(1 - sign * model.decision_function(X), 0).sum()
+    dual = sign @ beta - size
+    assert (sign * beta >= 0).all() and (sign * beta <= 3).all() and abs(beta.sum()) < 1e-9
+    assert 0 <= primal - dual <= 1e-6 * dual
+
+
 def test_break_ties_follows_the_decisions():
     X, y = patients(load_wine)
     options = dict(break_ties=True, gamma=1.0)

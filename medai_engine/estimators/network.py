@@ -106,7 +106,8 @@ class NetClassifier(Network, Classifier):
     module : Module, callable or None
         A module from features to K logits (one logit will do for two classes), of which a copy is
         trained; a function (features, outputs) that makes one, so that the same estimator fits
-        any table; or None for one hidden layer of 32 units.
+        any table; or None for one hidden layer of 32 units. One for images starts with
+        ``Reshape``: X has a row per sample.
     optimizer : str
         A name of ``optim``: "adam", "sgd", ...
     lr, weight_decay : float
