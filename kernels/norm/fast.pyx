@@ -3,8 +3,9 @@
 Order: where the rows of an outer index stand in memory behind each other (n > 1), they are cut into
 pieces of about PIECE elements: one pass gives the statistics of every piece, the pieces are joined
 in order, a second pass writes the result. An outer index of one piece (instance norm, group norm,
-small images) takes both passes while it is in the cache. Where n is 1 (layer norm) every line is
-read, normalised and written on its own.
+small images) takes both passes while it is in the cache of one core; of several outer indices that
+each fit the cache of all cores (SHARED), one takes all its passes before the next. Where n is 1
+(layer norm) every line is read, normalised and written on its own.
 The gradient goes the same way: a pass for sum g and sum g (x - mean), a pass for dx.
 Bytes: batch norm 3 arrays, its gradient 5; what fits a piece, and lines: 2 and 3.
 Source: see reference.py; Chan, Golub, LeVeque (1983) for the joining of variances.
@@ -57,6 +58,7 @@ cdef extern from "norm.h" nogil:
 
 cdef enum:
     PIECE = 65536   # elements: what two passes find in a core's own cache
+    SHARED = 1 << 21  # elements of an outer index that stay in the cache of all cores
     CHUNK = 16384   # elements that are worth another thread
     ROWS = 32       # least rows of a piece and of a chunk of lines, whose sums cost as much as one
 
@@ -76,7 +78,7 @@ cdef struct Job:
     char *var
     char *parts         # (outer, pieces, 2, C): sums of every piece
     char *channels      # (outer, 4, C): what the second pass needs of each channel
-    Py_ssize_t item, outer, n, C, groups, piece, pieces, grain, count
+    Py_ssize_t item, outer, n, C, groups, piece, pieces, grain, begin, count
     double eps
     step_fn steps[3]
     int first, last     # which steps this pass takes
@@ -167,27 +169,33 @@ cdef void chunk_of_steps(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil
     cdef int step
     for k in range(chunk * job.grain, min((chunk + 1) * job.grain, job.count)):
         for step in range(job.first, job.last):
-            job.steps[step](job, k)
+            job.steps[step](job, job.begin + k)
 
 
-cdef void take(Job *job, int first, int last, Py_ssize_t count, Py_ssize_t size) noexcept nogil:
-    """Take some of the steps for each of `count` pieces or outer indices of `size` elements."""
-    job.first, job.last, job.count = first, last, count
+cdef void take(Job *job, int first, int last, Py_ssize_t begin, Py_ssize_t count,
+               Py_ssize_t size) noexcept nogil:
+    """Take some of the steps for `count` pieces or outer indices of `size` elements."""
+    job.first, job.last, job.begin, job.count = first, last, begin, count
     job.grain = max(1, CHUNK // size)
     parallel_for(chunk_of_steps, job, (count + job.grain - 1) // job.grain)
 
 
 cdef void passes(Job *job) noexcept nogil:
     cdef Py_ssize_t items = job.outer * job.pieces, line = job.C * job.item
-    cdef Py_ssize_t size = min(job.n, job.piece) * job.C
+    cdef Py_ssize_t size = min(job.n, job.piece) * job.C, o
     job.parts = <char *>scratch(2, 2 * items * line)
     job.channels = <char *>scratch(3, 4 * job.outer * line)
     if job.pieces == 1:
-        take(job, 0, 3, items, size)
+        take(job, 0, 3, 0, items, size)
+    elif job.outer > 1 and job.n * job.C <= SHARED:
+        for o in range(job.outer):
+            take(job, 0, 1, o * job.pieces, job.pieces, size)
+            job.steps[1](job, o)
+            take(job, 2, 3, o * job.pieces, job.pieces, size)
     else:
-        take(job, 0, 1, items, size)
-        take(job, 1, 2, job.outer, 2 * job.pieces * job.C)
-        take(job, 2, 3, items, size)
+        take(job, 0, 1, 0, items, size)
+        take(job, 1, 2, 0, job.outer, 2 * job.pieces * job.C)
+        take(job, 2, 3, 0, items, size)
 
 
 # ---- lines ----
