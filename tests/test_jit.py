@@ -274,6 +274,21 @@ def test_gradcheck_of_a_jitted_function():
     assert me.testing.gradcheck(lambda *_: f(x), [x, layer.weight, layer.bias])
 
 
+def test_an_option_that_needs_other_states_is_noticed():
+    found = []
+    for wrap in (lambda f: f, me.jit):
+        model = network()
+        step, opt = training(model)
+        step = wrap(step)
+        for i, (x, y) in enumerate(batches_of_test):
+            if i == 4:
+                opt.param_groups[0]["amsgrad"] = True
+            step(x, y)
+        found.append([p.numpy().copy() for p in model.parameters()])
+        assert "max_exp_avg_sq" in opt.state[model[0].weight]
+    assert all((a == b).all() for a, b in zip(*found, strict=True))
+
+
 def test_loaded_optimiser_state_is_used():
     found = []
     for wrap in (lambda f: f, me.jit):

@@ -21,7 +21,7 @@ from ..mode import MODE, enable_grad
 from ..op import Op
 from ..ops.optimizer import COLUMNS, Segments
 from ..tensor import EPOCH, Tensor
-from .options import OPTIONS
+from .options import OPTIONS, Options
 
 __all__ = ["Optimizer"]
 
@@ -164,7 +164,7 @@ class Optimizer:
         if names:
             new["param_names"] = names
         self.check_group(new)
-        self.param_groups.append(new)
+        self.param_groups.append(Options(new))
         self._tables = None
         EPOCH[0] += 1
 

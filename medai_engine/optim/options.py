@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor
+from ..tensor import EPOCH, Tensor
 
-__all__ = ["OPTIONS"]
+__all__ = ["OPTIONS", "Options"]
 
 
 def at_least(low: float) -> Callable[[Any], Any]:
@@ -74,3 +74,12 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
     "rho": fraction, "tolerance_change": POSITIVE, "tolerance_grad": POSITIVE,
     "weight_decay": POSITIVE,
 }
+
+
+class Options(dict[str, Any]):
+    """A group of parameters with its options; plans look again when one but the rate is set."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key != "lr":
+            EPOCH[0] += 1
+        super().__setitem__(key, value)
