@@ -2,7 +2,7 @@
 #define MEDAI_LINES_H
 #include <stddef.h>
 
-/* A row of x that a row of outputs meets: from where x, and the weights of its first tap, are read. */
+/* A row of x that a row of outputs meets: where x, and the weights of its first tap, are read. */
 struct conv_row {
     ptrdiff_t x, weight;
 };
