@@ -49,8 +49,8 @@ def test_solve_counts_every_sequence(monkeypatch):
     monkeypatch.setitem(TASKS, "6a", TASKS["6a"]._replace(limit=100))
     found = solve("6a")
     assert not found.learnt and found.sequences == 96 and found.wrong > TESTED / 2
-    monkeypatch.setattr(long_memory, "RECENT", 32)
-    monkeypatch.setitem(TASKS, "adding", TASKS["adding"]._replace(within=9.0, misses=0))
+    monkeypatch.setitem(TASKS, "adding",
+                        TASKS["adding"]._replace(within=9.0, recent=32, misses=0))
     lines = []
     found = solve("adding", report=lines.append)
     assert found.learnt and found.sequences == 32 and found.wrong == 0 and not lines
