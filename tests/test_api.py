@@ -120,9 +120,14 @@ PROMISED = {
         SVR(kernel,degree,gamma,coef0,tol,C,epsilon,shrinking)
         NetClassifier(module,optimizer,lr,epochs,batch_size) NetRegressor(module,optimizer,lr)
         StandardScaler SimpleImputer(strategy) OneHotEncoder(handle_unknown)
+        DecisionTreeClassifier(criterion,max_depth,max_features,class_weight,ccp_alpha,max_bins)
+        DecisionTreeRegressor(criterion,max_depth,min_samples_leaf,max_leaf_nodes,random_state)
+        RandomForestClassifier(n_estimators,bootstrap,oob_score,max_samples,class_weight)
+        RandomForestRegressor(n_estimators,max_features,min_impurity_decrease)
+        permutation_importance(estimator,X,y,scoring,n_repeats,random_state)
         """,
     "errors": """MedaiError ShapeError DTypeError ParameterError GraphError DataError
-        MissingExtraError""",
+        MissingExtraError NotFittedError""",
 }
 ROWS = [(place, name, arguments) for place, names in PROMISED.items()
         for name, arguments in re.findall(r"(\w+)(?:\(([\w,]*)\))?", names)]
