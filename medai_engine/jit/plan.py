@@ -83,6 +83,7 @@ class Plan:
         """Bind everything to the present memory, and to new memory for gradients."""
         if self.layout is None:
             self.prepare()
+        self.memory = None
         self.grads, self.calls, self.watched = [], [], ()  # lets go of the gradients before
         for leaf, was_there in self.recorder.leaves():
             if was_there is None:
@@ -94,6 +95,7 @@ class Plan:
         del given
         # how often each is referred to while nobody else has it
         self.watched = (leaves, grads, arrays, references(grads) + references(arrays))
+        self.memory = ARENA.memory  # now, and not before, it can run
 
     def release(self) -> None:
         """Give back the memory of gradients, if it is large: another plan is used now."""
@@ -104,14 +106,14 @@ class Plan:
         """Make every view and every argument list."""
         program, blocks = self.program, self.layout.blocks  # type: ignore[union-attr]
         buffers = [empty(value.shape, value.dtype) for value in self.own]
-        self.memory = ARENA.hold(self.layout.arena)  # type: ignore[union-attr]
+        memory = ARENA.hold(self.layout.arena)  # type: ignore[union-attr]
         arrays: dict[Value, np.ndarray] = {}
         for value in (*program.values(), *program.kept()):
             if value.kind in ("state", "constant"):
                 arrays[value] = value.source.data
         for root, block in blocks.items():
             stop = block.offset + root.nbytes
-            arrays[root] = self.memory[block.offset: stop].view(root.dtype).reshape(root.shape)
+            arrays[root] = memory[block.offset: stop].view(root.dtype).reshape(root.shape)
         for value, array in zip(self.own, buffers, strict=True):
             arrays[value.root] = array.reshape(value.root.shape)
             arrays[value] = array
@@ -221,8 +223,7 @@ def keep_own_gradients(program: Program) -> None:
     """Copy gradients that would be left in memory that is not theirs alone."""
     for i, (leaf, value) in enumerate(program.grads):
         if isinstance(value, Value) and not (value.root.kind == "temporary" and whole(value)):
-            like = np.broadcast_to(np.empty((), value.dtype), value.shape)
-            own = program.value(like)
+            own = program.packed(value)
             program.lines.append(Line(OPS["copy"], {}, [value], [own]))
             program.grads[i] = (leaf, own)
 

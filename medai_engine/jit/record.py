@@ -162,6 +162,12 @@ class Program:
         self.count += 1
         return Value(self.count, array, kind, source, root)
 
+    def packed(self, like: Value) -> Value:
+        """Return a new value of the same shape and dtype, C-contiguous."""
+        made = self.value(np.broadcast_to(np.empty((), like.dtype), like.shape))
+        made.strides = packed(like.shape, like.dtype.itemsize)
+        return made
+
     def kept(self) -> Iterator[Value]:
         """Yield what has to be there when the call ends: outputs and gradients."""
         yield from (value for value in self.outputs if isinstance(value, Value))
@@ -362,9 +368,7 @@ class Recorder:
             return
         if not all(np.may_share_memory(t.data, tensors[0].data) for t in results):
             # a view that had to copy: NumPy reshapes strided memory so
-            source = inputs[0]
-            middle = new(np.broadcast_to(np.empty((), source.dtype), source.shape))
-            middle.strides = packed(source.shape, source.dtype.itemsize)
+            middle = self.program.packed(inputs[0])
             self.line(OPS["copy"], {}, inputs, [middle])
             inputs = [middle]
         self.line(op, params, inputs, [self.name(t.data, new(t.data, root=inputs[0].root))
