@@ -9,9 +9,8 @@
 All else in a sequence distracts. The network sees each sequence once, is asked at its end, and
 has learnt the task when it was right about the 2,000 sequences just met (of 6b, whose eight
 classes leave more room for rare ones: 10,000), before it learnt from them; it is then tested on
-fresh ones. Every training sequence counts. An LSTM of 32 units, its
-gate biases drawn for memories of up to the length of a sequence, and a dense layer are trained by
-Adam.
+fresh ones. Every training sequence counts. An LSTM of 32 units, its gate biases drawn for memories
+of up to the length of a sequence, and a dense layer are trained by Adam.
 
 Sources: Hochreiter & Schmidhuber, "Long short-term memory" (1997), experiments 4 and 6; Tallec &
 Ollivier, "Can recurrent neural networks warp time?" (2018) for the biases.
