@@ -3,10 +3,10 @@
 Where each channel meets its own filter, channels are the vector, and an output costs as many
 multiply-adds as the kernel has positions: what counts is memory. Groups of a few channels, as many
 written as read, are the same with a sum over the channels of the group, which one instruction
-spreads over its lanes. Loops, outside in: images and
-pieces of output rows (chunks over threads) > rows of outputs > blocks of outputs along the row >
-vectors of channels > rows of the kernel > its columns, where a column of x in a register serves
-the outputs of all taps that meet it. What the next row of outputs will touch is fetched meanwhile.
+spreads over its lanes. Loops, outside in: images and pieces of output rows, of columns as well
+where rows are few (chunks over threads) > rows of outputs > blocks of outputs along the row >
+vectors of channels > rows of the kernel > its columns, where a column of x in a register serves the
+outputs of all taps that meet it. What the next row of outputs will touch is fetched meanwhile.
 
 For the input gradient of stride s the outputs of an axis fall into s phases that meet different
 taps; each phase is a convolution of stride 1, so no zeros are multiplied. The weight gradient keeps
@@ -70,8 +70,8 @@ cdef struct Depth:
     const char *bias
     char *c
     char *packed                        # [kernel position][depth][lanes]
-    char *sums                          # [part][kernel position][depth][lanes]
-    Py_ssize_t parts                    # chunks of rows of outputs
+    char *sums                          # [chunk][kernel position][depth][lanes]
+    Py_ssize_t parts, pieces, segments  # of all rows; blocks of a row, and ranges of them
 
 
 cdef void rows_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
@@ -81,7 +81,7 @@ cdef void rows_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
     cdef Py_ssize_t row, count, piece, phase, start, m, column, at, size = p.size
     cdef Py_ssize_t rows = lines.N * lines.out[0] * lines.out[1], row_step = lines.out[2] * p.C
     cdef Py_ssize_t tap = p.depth * p.lanes
-    cdef Py_ssize_t pieces = ceil_div(lines.phase[2].count, p.kernels.longest)
+    cdef Py_ssize_t part = chunk // p.segments, segment = chunk % p.segments
     cdef conv_row *list = <conv_row *>scratch(0, lines.T * sizeof(conv_row))
     cdef conv_line line
     cdef conv_ahead ahead
@@ -94,14 +94,15 @@ cdef void rows_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
     line.columns, line.pixel = lines.source[2], p.C
     line.depth, line.lanes = p.depth, p.lanes
     ahead.row = lines.source[2] * p.C
-    for row in range(cut(rows, p.parts, chunk), cut(rows, p.parts, chunk + 1)):
+    for row in range(cut(rows, p.parts, part), cut(rows, p.parts, part + 1)):
         count = list_rows(lines, row, p.C, tap, list)
         ahead.rows = lines.phase[1].source_step if count else 0
-        for piece in range(pieces):
+        for piece in range(cut(p.pieces, p.segments, segment),
+                           cut(p.pieces, p.segments, segment + 1)):
             for phase in range(lines.phases[2]):
                 f = lines.phase[2] + phase
-                start = cut(f.count, pieces, piece)
-                m = cut(f.count, pieces, piece + 1) - start
+                start = cut(f.count, p.pieces, piece)
+                m = cut(f.count, p.pieces, piece + 1) - start
                 if not m:
                     continue
                 line.taps, line.reach, line.step = f.taps, f.reach, f.source_step
@@ -127,19 +128,23 @@ cdef void rows_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
 cdef void run(Depth *p, const char *weight) noexcept nogil:
     cdef Py_ssize_t T = p.lines.T, rows = p.lines.N * p.lines.out[0] * p.lines.out[1]
     cdef double work = <double>rows * p.lines.out[2] * p.filter * p.lanes
-    p.parts = max(1, min(rows, min(<Py_ssize_t>(work / ALONE), 4 * CHUNKS)))
+    # of the weight, each chunk has its own sums
+    cdef Py_ssize_t chunks = max(1, min(<Py_ssize_t>(work / ALONE), CHUNKS if p.g else 4 * CHUNKS))
+    p.pieces = ceil_div(p.lines.phase[2].count, p.kernels.longest)
+    p.parts = min(rows, chunks)
+    p.segments = min(p.pieces, ceil_div(chunks, p.parts))
+    chunks = p.parts * p.segments
     if p.g:
-        p.parts = min(p.parts, CHUNKS)     # a copy of the sums each
-        p.sums = <char *>scratch(2, p.parts * p.filter * p.lanes * p.size)
+        p.sums = <char *>scratch(2, chunks * p.filter * p.lanes * p.size)
     else:
         p.packed = <char *>scratch(2, p.filter * p.lanes * p.size)
         if p.gradient and p.depth > 1:
             (<groups_fn>p.kernels.pack_groups)(weight, T, p.depth, p.C, p.lanes, p.packed)
         else:
             (<pack_fn>p.kernels.pack)(weight, p.filter, p.filter, p.C, p.lanes, p.packed)
-    spread(rows_chunk, p, p.parts, work < ALONE)
+    spread(rows_chunk, p, chunks, work < ALONE)
     if p.g:
-        (<add_fn>p.kernels.add_parts)(p.sums, p.parts, p.filter, p.C, p.lanes, p.c)
+        (<add_fn>p.kernels.add_parts)(p.sums, chunks, p.filter, p.C, p.lanes, p.c)
 
 
 cdef inline const depthwise_kernels *kernels_of(cnp.ndarray x) noexcept:

@@ -2,9 +2,9 @@
 
 Where an output pixel has fewer channels than half a vector, the channels that are summed over are
 the vector instead: the lanes add up once per output. Loops, outside in: images and pieces of output
-rows (chunks over threads) > rows of outputs > blocks of pixels along the row > phases of the stride
-(see lines.pxd) > blocks of output channels > rows of the kernel > its columns > vectors of
-channels.
+rows, of columns as well where rows are few (chunks over threads) > rows of outputs > blocks of
+pixels along the row > phases of the stride (see lines.pxd) > blocks of output channels > rows of
+the kernel > its columns > vectors of channels.
 
 Every sum runs in an order that depends on its place alone.
 Bytes: x and out once; the rows that a kernel shares come from L2, weights from L1.
@@ -45,7 +45,7 @@ cdef struct Narrow:
     Lines lines
     Py_ssize_t size, ci, co             # of an element; channels of x, of out
     Py_ssize_t tap, next_q              # elements of weight between positions, output channels
-    Py_ssize_t parts                    # chunks of rows of outputs
+    Py_ssize_t parts, pieces, segments  # of all rows; blocks of a row, and ranges of them
     const char *x
     const char *weight
     const char *bias
@@ -59,21 +59,21 @@ cdef void rows_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
     cdef Py_ssize_t row, count, piece, phase, start, m, column, at, q, j, size = p.size
     cdef Py_ssize_t rows = lines.N * lines.out[0] * lines.out[1]
     cdef Py_ssize_t blocks = ceil_div(p.co, 4), block
-    cdef Py_ssize_t longest = p.kernels.pixels[ceil_div(p.co, blocks)]
-    cdef Py_ssize_t pieces = ceil_div(lines.phase[2].count, longest)
+    cdef Py_ssize_t part = chunk // p.segments, segment = chunk % p.segments
     cdef conv_row *list = <conv_row *>scratch(0, lines.T * sizeof(conv_row))
     cdef conv_line line
     cdef conv_ahead ahead
     cdef const Phase *f
     line.columns, line.pixel = lines.source[2], p.ci
     ahead.row = lines.source[2] * p.ci
-    for row in range(cut(rows, p.parts, chunk), cut(rows, p.parts, chunk + 1)):
+    for row in range(cut(rows, p.parts, part), cut(rows, p.parts, part + 1)):
         count = list_rows(lines, row, p.ci, p.tap, list)
-        for piece in range(pieces):
+        for piece in range(cut(p.pieces, p.segments, segment),
+                           cut(p.pieces, p.segments, segment + 1)):
             for phase in range(lines.phases[2]):
                 f = lines.phase[2] + phase
-                start = cut(f.count, pieces, piece)
-                m = cut(f.count, pieces, piece + 1) - start
+                start = cut(f.count, p.pieces, piece)
+                m = cut(f.count, p.pieces, piece + 1) - start
                 if not m:
                     continue
                 line.taps, line.reach, line.step = f.taps, f.reach, f.source_step
@@ -98,8 +98,12 @@ cdef void rows_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
 cdef void run(Narrow *p) noexcept nogil:
     cdef Py_ssize_t rows = p.lines.N * p.lines.out[0] * p.lines.out[1]
     cdef double work = <double>rows * p.lines.out[2] * p.lines.T * p.ci * p.co
-    p.parts = max(1, min(rows, min(<Py_ssize_t>(work / ALONE), 4 * CHUNKS)))
-    spread(rows_chunk, p, p.parts, work < ALONE)
+    cdef Py_ssize_t chunks = max(1, min(<Py_ssize_t>(work / ALONE), 4 * CHUNKS))
+    cdef Py_ssize_t longest = p.kernels.pixels[ceil_div(p.co, ceil_div(p.co, 4))]
+    p.pieces = ceil_div(p.lines.phase[2].count, longest)
+    p.parts = min(rows, chunks)
+    p.segments = min(p.pieces, ceil_div(chunks, p.parts))
+    spread(rows_chunk, p, p.parts * p.segments, work < ALONE)
 
 
 cdef inline const narrow_kernels *kernels_of(cnp.ndarray x) noexcept:
