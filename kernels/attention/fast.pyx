@@ -169,7 +169,7 @@ cdef void forward_block(const Job *p, Py_ssize_t head, Py_ssize_t block) noexcep
     cdef Py_ssize_t first = cut(p.L, p.blocks, block)
     cdef Py_ssize_t m = cut(p.L, p.blocks, block + 1) - first
     cdef Py_ssize_t wide_e = whole(p, E), wide_v = whole(p, V), height, key_block, i, j, n, t
-    cdef Py_ssize_t rows, row, v_step
+    cdef Py_ssize_t rows, row, here, v_step
     cdef const char *v
     cdef Py_ssize_t out_step = step(p, V), k_step = step(p, E)
     cdef bint few = m <= FEW
@@ -199,17 +199,20 @@ cdef void forward_block(const Job *p, Py_ssize_t head, Py_ssize_t block) noexcep
         for t in range(ceil_div(m, height)):
             i = t * height
             rows = min(height, m - i)
-            tile_of(p, head, first + i, rows, j, n, s, &tile)
+            here = min(n, first + i + rows - j) if p.causal else n
+            if here <= 0:   # all these keys come later
+                continue
+            tile_of(p, head, first + i, rows, j, here, s, &tile)
             if few:
                 for row in range(rows):
-                    kernels.dots(p.k + at(p, head, j, p.S, E), k_step, n, E,
+                    kernels.dots(p.k + at(p, head, j, p.S, E), k_step, here, E,
                                  queries + (i + row) * wide_e * size, s + row * tile.step * size)
             else:
-                product(p, rows, n, E, queries + i * wide_e * size, wide_e, 1, packed, nr * E, nr,
-                        s, tile.step, False)
+                product(p, rows, here, E, queries + i * wide_e * size, wide_e, 1, packed, nr * E,
+                        nr, s, tile.step, False)
             kernels.soften(&tile, j == 0, top + i * size, total + i * (nr // 2) * size,
                            out + i * out_step * size, out_step, V)
-            product(p, rows, V, n, s, tile.step, 1, v, nr, v_step,
+            product(p, rows, V, here, s, tile.step, 1, v, nr, v_step,
                     out + i * out_step * size, out_step, j > 0)
     kernels.finish(out, out_step, m, V, top, total, p.lse + (head * p.L + first) * size)
 
@@ -236,7 +239,7 @@ cdef void grad_part(const Job *p, Py_ssize_t head, Py_ssize_t part) noexcept nog
     cdef Py_ssize_t size = p.size, nr = kernels.nr, E = p.E, V = p.V, L = p.L, S = p.S
     cdef Py_ssize_t wide_e = whole(p, E), wide_v = whole(p, V), width = KEYS + PAD
     cdef Py_ssize_t e_step = step(p, E), v_step = step(p, V), most = min(L, GRAD_BLOCK)
-    cdef Py_ssize_t key_block, j, n, block, first, m, height, i, t, rows
+    cdef Py_ssize_t key_block, j, n, block, first, m, height, i, t, rows, row, here
     cdef bint begun
     cdef scores tile
     cdef char *keys = <char *>scratch(0, size * (
@@ -276,13 +279,20 @@ cdef void grad_part(const Job *p, Py_ssize_t head, Py_ssize_t part) noexcept nog
             for t in range(ceil_div(m, height)):
                 i = t * height
                 rows = min(height, m - i)
-                tile_of(p, head, first + i, rows, j, n, s + i * width * size, &tile)
-                product(p, rows, n, E, queries + i * wide_e * size, wide_e, 1, keys_packed, nr * E,
-                        nr, s + i * width * size, width, False)
-                product(p, rows, n, V, cotangents + i * wide_v * size, wide_v, 1, values_packed,
-                        nr * V, nr, ds + i * width * size, width, False)
-                kernels.weigh(&tile, ds + i * width * size, p.lse + (head * L + first + i) * size,
-                              delta + (first + i) * size)
+                here = max(0, min(n, first + i + rows - j)) if p.causal else n
+                if here:
+                    tile_of(p, head, first + i, rows, j, here, s + i * width * size, &tile)
+                    product(p, rows, here, E, queries + i * wide_e * size, wide_e, 1, keys_packed,
+                            nr * E, nr, s + i * width * size, width, False)
+                    product(p, rows, here, V, cotangents + i * wide_v * size, wide_v, 1,
+                            values_packed, nr * V, nr, ds + i * width * size, width, False)
+                    kernels.weigh(&tile, ds + i * width * size,
+                                  p.lse + (head * L + first + i) * size,
+                                  delta + (first + i) * size)
+                if here < n:    # these keys come later
+                    for row in range(i, i + rows):
+                        memset(s + (row * width + here) * size, 0, (n - here) * size)
+                        memset(ds + (row * width + here) * size, 0, (n - here) * size)
             product(p, n, V, m, s, 1, width, cotangents, nr, wide_v, dv, v_step, begun)
             product(p, n, E, m, ds, 1, width, queries, nr, wide_e, dk, e_step, begun)
             product(p, m, E, n, ds, width, 1, keys, nr, wide_e, dq + first * wide_e * size, wide_e,
