@@ -56,6 +56,8 @@ def test_models_reach_their_floor_and_load(model, name, tmp_path):
     lost = [float(row["accuracy_lost"]) for row in rows(tmp_path / "run" / "importances.csv")]
     assert lost == sorted(lost, reverse=True) and len(lost) == len(run.columns.features)
     assert (tmp_path / "run" / "evaluation.png").is_file() == (len(run.classes) == 2)
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "Treatment choice" in page and f"{accuracy:.3f}" in page and "held out" in page
 
 
 def patients(path, n=150, seed=0, holes=0.0):
@@ -114,6 +116,8 @@ def test_command(tmp_path, monkeypatch, capsys):
     assert "written: 45 predictions of cultivar in p.csv" in told.out
     assert "known outcomes: 45 patients" in told.err
     assert {row["prediction"] for row in rows("p.csv")} == {"class_0", "class_1", "class_2"}
+    assert main(["evaluate", "runs/treatment-1"]) == 0
+    assert "sensitivity[class 2]" in capsys.readouterr().out
     assert main(command[1:]) == 0
     assert capsys.readouterr().out.splitlines()[0].startswith("line,prediction,p[class_0]")
 

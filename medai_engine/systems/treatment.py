@@ -13,7 +13,8 @@ import itertools
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from ..io import load, read_json, write_json
 from ..training.evaluation import Score, evaluate_classes
 from ..training.plots import plot_predictions
 from .folder import new_folder, read_config, write_rows
+from .report import write_report
 
 __all__ = ["MODELS", "Treatment", "TreatmentOptions", "load_treatment", "train_treatment"]
 
@@ -113,6 +115,9 @@ class Treatment:
     config: dict[str, Any]
     scores: dict[str, Score]
     notes: list[str] = field(default_factory=list)
+    # what the report asks of every run
+    system: ClassVar[Any] = SimpleNamespace(title="Treatment choice")
+    interrupted: ClassVar[bool] = False
 
     @property
     def target(self) -> str:
@@ -274,7 +279,7 @@ def choose(options: TreatmentOptions, table: Table, x: np.ndarray, text: np.ndar
 
 
 def write_run(run: Treatment, held: Table, x: np.ndarray, y: np.ndarray, p: np.ndarray) -> None:
-    """Write model, scores, predictions, importances and, where matplotlib is, the figure."""
+    """Write model, scores, predictions, importances, report and, with matplotlib, the figure."""
     folder, classes = run.folder, run.classes
     write_json(folder / "config.json", run.config)
     run.model.save(folder / "model")
@@ -302,6 +307,7 @@ def write_run(run: Treatment, held: Table, x: np.ndarray, y: np.ndarray, p: np.n
                              f"{held.source}: {classes[1]}, {len(y)} held-out patients")
         except MissingExtraError as error:
             run.notes.append(f"no plots: {error}")
+    write_report(run)
 
 
 def confusion(y: np.ndarray, p: np.ndarray) -> np.ndarray:
