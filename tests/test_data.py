@@ -395,8 +395,11 @@ def test_every_layer_can_be_described():
     from module_table import ROWS
 
     from medai_engine.io.models import BUILDABLE, build, describe
+    from medai_engine.systems.generative import Generator
+    from medai_engine.systems.sequences import HistoryNetwork, PhaseNetwork
 
-    layers = [data.Standardize(2), *(row.make() for row in ROWS.values())]
+    layers = [data.Standardize(2), Generator(3, 2, 4, 5), HistoryNetwork(3, 2, 4, "gru"),
+              PhaseNetwork(3, 2, 4, 0.1), *(row.make() for row in ROWS.values())]
     for layer in layers:
         told = describe(layer)
         assert told["options"] is not None, layer

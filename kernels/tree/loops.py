@@ -186,8 +186,8 @@ def _examine(tree, rows, parent, side, depth, size, unborn, root_weight, best):
             break
         if j % 4 == 0:
             word = _philox((seed, np.uint64(0), np.uint64(size)), j // 4)
-        k = j + np.int64(word[j % 4] * np.uint64(D - j) >> np.uint64(32))
-        order[j], order[k] = order[k], order[j]
+        drawn = j + np.int64(word[j % 4] * np.uint64(D - j) >> np.uint64(32))
+        order[j], order[drawn] = order[drawn], order[j]
         code = codes[order[j]][rows].astype(np.int64)
         found = _try_feature(code, missing, label, w, part, total, criterion, min_leaf, min_weight,
                              best)
@@ -240,7 +240,7 @@ def _grow(tree, max_leaves):
         kept[0, 5] = _examine(tree, rows, -1, 0, 0, 0, 0, 0.0, best)
         kept[0, :5] = best
         front[0, 2] = 0
-        waiting, size = np.int64(kept[0, 5] >= 0), 1
+        waiting, size = 1 if kept[0, 5] >= 0 else 0, 1
     while waiting and (not heap or leaves < max_leaves):
         at = waiting - 1
         if heap:

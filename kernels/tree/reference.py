@@ -33,6 +33,7 @@ Sources: Breiman, Friedman, Olshen, Stone, "Classification and regression trees"
 import heapq
 import math
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -195,16 +196,17 @@ def tree_grow(codes, target, weight, seeds, nodes, stats, sizes, criterion, max_
                     left, right = part(i, rows, best)
                     front += [(right, i, 0, depth + 1), (left, i, 1, depth + 1)]
             continue
-        front, leaves = [], 1
+        heap: list[Any] = []
+        leaves = 1
 
-        def push(rows, parent, side, depth, front=front, look=look):
+        def push(rows, parent, side, depth, heap=heap, look=look):
             i, best = look(rows, parent, side, depth)
             if best is not None:
-                heapq.heappush(front, (-best[0], i, rows, depth, best))
+                heapq.heappush(heap, (-best[0], i, rows, depth, best))
 
         push(rows, -1, 0, 0)
-        while front and leaves < max_leaves:
-            _, i, rows, depth, best = heapq.heappop(front)
+        while heap and leaves < max_leaves:
+            _, i, rows, depth, best = heapq.heappop(heap)
             leaves += 1
             left, right = part(i, rows, best)
             push(left, i, 1, depth + 1)
