@@ -185,9 +185,15 @@ def theirs(case: Case, x: np.ndarray, weight: np.ndarray, g: np.ndarray,
             "p. weight": lambda: back(1)}
 
 
+REST = 0.2  # seconds: the peer's threads keep the cores busy for a while after their work
+
+
 def seconds(run: Run, threads: int) -> float:
     """Return the time of one call; of one thread the time that it had a processor."""
     clock = time.thread_time if threads == 1 else time.perf_counter
+    if threads > 1:
+        time.sleep(REST)
+        run()  # awake again
     start = clock()
     run()
     return clock() - start

@@ -103,7 +103,7 @@ def turns(workers: dict[str, Worker], kind: str, rounds: int) -> tuple[dict[str,
         for peer, worker in workers.items():
             answers[peer] = worker.ask(kind, count)
             times[peer].append(answers[peer]["seconds"])
-            time.sleep(0.05)  # let its threads fall asleep
+            time.sleep(0.3)  # let its threads fall asleep
     return times, answers
 
 

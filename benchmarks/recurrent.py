@@ -163,6 +163,9 @@ class Peer:
         return loss
 
 
+REST = 0.3  # seconds: the peer's threads keep the cores busy for a while after their work
+
+
 def alternate(functions: list[Callable[[], Any]], rounds: int,
               threads: int) -> list[list[float]]:
     """Return the milliseconds of each function in each round, some 20 of them measured at once."""
@@ -176,6 +179,9 @@ def alternate(functions: list[Callable[[], Any]], rounds: int,
     times: list[list[float]] = [[] for _ in functions]
     for _ in range(rounds):
         for function, count, found in zip(functions, repeats, times, strict=True):
+            if threads > 1:
+                time.sleep(REST)
+                function()  # awake again
             start = clock()
             for _ in range(count):
                 function()
