@@ -163,8 +163,9 @@ def add_risk(systems: Any, common: argparse.ArgumentParser) -> None:
     model.add_argument("--batch-size", type=at_least(0), metavar="N",
                        help="patients per step (default 32); 0 takes all in one")
     model.add_argument("--lr", type=float, metavar="X", help="learning rate")
-    model.add_argument("--optimizer", choices=["adam", "sgd", "lbfgs"],
-                       help="adam (default), sgd, or lbfgs (second-order, all patients a step)")
+    model.add_argument("--optimizer", choices=["adam", "sgd", "lbfgs", "newton"],
+                       help="adam (default), sgd, lbfgs (second-order, all patients a step), or "
+                       "newton (the logistic model's optimum)")
     model.add_argument("--seed", type=int, metavar="N",
                        help="of the split, the first weights and the order (default 0)")
     run = risk.add_argument_group("run")

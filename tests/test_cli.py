@@ -145,6 +145,21 @@ def test_prints_what_came_out_and_what_is_next(tmp_path, monkeypatch, capsys):
     assert main(command[1:]) == 0  # the printed command runs as it is
 
 
+def test_newton_finds_the_logistic_optimum(tmp_path, capsys):
+    """The estimator's weights serve the same run folder, evaluation and prediction."""
+    for name in ("newton", "lbfgs"):
+        assert main(["train", "risk", "--optimizer", name, "--out", str(tmp_path / name)]) == 0
+    found = {n: read_json(tmp_path / n / "metrics.json")["held_out"] for n in ("newton", "lbfgs")}
+    assert found["newton"]["auc"] > 0.99 and found["newton"]["accuracy"] > 0.95
+    assert abs(found["newton"]["auc"] - found["lbfgs"]["auc"]) < 0.01
+    assert len(rows(tmp_path / "newton" / "history.csv")) == 1
+    assert main(["predict", str(tmp_path / "newton"), "--data",
+                 str(tmp_path / "newton" / "held_out.csv")]) == 0
+    capsys.readouterr()
+    assert main(["train", "risk", "--optimizer", "newton", "--model", "mlp"]) == 2
+    assert "logistic model" in capsys.readouterr().err
+
+
 def test_trains_on_a_users_file(tmp_path, capsys):
     path = patients(tmp_path / "p.csv", 160)
     out = tmp_path / "run"

@@ -29,9 +29,11 @@ from ..data import (
     split_stratified,
 )
 from ..errors import DataError, MissingExtraError, ParameterError, say
+from ..estimators import LogisticRegression
 from ..generator import manual_seed
 from ..io import load, read_json, write_json
 from ..training import Checkpoint, EarlyStopping, StopOnNaN
+from ..training.history import History
 from ..training.metrics import sigmoid
 from ..training.plots import plot_history, plot_predictions
 from .folder import new_folder, read_config, scores, write_rows
@@ -79,7 +81,8 @@ class Options:
     batch_size : int
         Patients per step; 0 takes all of them in one.
     optimizer : str
-        "adam", "sgd" or "lbfgs" (second-order, all patients in one step).
+        "adam", "sgd" or "lbfgs" (second-order, all patients in one step); "newton" finds the
+        optimum of the logistic model itself (``estimators.LogisticRegression``).
     impute : str or None
         "median" replaces missing numbers; None refuses them.
     seed : int
@@ -100,11 +103,16 @@ class Options:
 
     def check(self) -> None:
         """Refuse options that no run can have."""
+        optimizers = ("adam", "sgd", "lbfgs", "newton")
         for name, value, known in (("model", self.model, MODELS),
-                                   ("optimizer", self.optimizer, ("adam", "sgd", "lbfgs"))):
+                                   ("optimizer", self.optimizer, optimizers)):
             if value not in known:
                 raise ParameterError(say("train risk", f"{name} of {', '.join(known)}",
                                          repr(value), f"Use --{name} {next(iter(known))}"))
+        if self.optimizer == "newton" and (self.model != "logistic" or self.lr is not None):
+            raise ParameterError(say("train risk", "the logistic model without --lr for newton",
+                                     f"--model {self.model}, --lr {self.lr}",
+                                     "Leave these out, or use --optimizer lbfgs"))
         if self.lr is not None and not 0 < self.lr < float("inf"):
             raise ParameterError(say("train risk", "a learning rate above 0", self.lr,
                                      "Leave out --lr for the recipe's"))
@@ -245,6 +253,8 @@ def learn(options: Options, x: np.ndarray, y: np.ndarray, sides: tuple[np.ndarra
     rows, watched = sides
     ruler = Standardize(x.shape[1]).fit_rows(x[rows])
     model: Any = nn.Sequential(ruler, *recipe.layers(x.shape[1]))
+    if options.optimizer == "newton":
+        return optimum(recipe, model, x, y, sides), False
     lr = options.lr if options.lr is not None else recipe.lr
     loss = recipe.loss()
     if options.optimizer == "lbfgs":
@@ -271,6 +281,26 @@ def learn(options: Options, x: np.ndarray, y: np.ndarray, sides: tuple[np.ndarra
         model.load_state_dict(stopping.weights)
         return model, True
     return model, False
+
+
+def optimum(recipe: Recipe, model: Any, x: np.ndarray, y: np.ndarray,
+            sides: tuple[np.ndarray, np.ndarray]) -> Any:
+    """Give the model the weights of least penalised cross-entropy, to rounding.
+
+    The estimator's objective is C times the sum of the losses plus |w|^2 / 2; divided by C n it is
+    the recipe's, except that the offset is not penalised.
+    """
+    rows, watched = sides
+    z = (x[rows].astype(np.float64) - model[0].mean.data) / model[0].deviation.data
+    found = LogisticRegression(C=1 / (recipe.weight_decay * len(rows)), tol=1e-10,
+                               solver="newton-cholesky").fit(z, y[rows])
+    model[1].load_state_dict({"weight": found.coef_, "bias": found.intercept_})
+    model.compile("sgd", recipe.loss(), ["accuracy", "auc"])
+    row: dict[str, Any] = {"epoch": int(found.n_iter_[0])}
+    for prefix, part in (("", rows), ("val_", watched)):
+        row |= {prefix + name: value for name, value in model.evaluate(x[part], y[part]).items()}
+    model.compiled.history = History([row])
+    return model
 
 
 def penalized(recipe: Recipe, model: nn.Module) -> nn.Module:
