@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from .jit import TOLERANCE, Worker, agree, serve, summary, turns
+from .jit import Worker, agree, serve, summary, turns
 from .networks import NETWORKS, Network
 from .peers import machine
 
@@ -40,8 +40,7 @@ def compare(network: Network, peers: list[str], threads: int, rounds: int) -> di
                for peer in ("medai", *peers)}
     agree(f"{network.name}, first loss", {
         p: {"result": [w.start["loss"]]} for p, w in workers.items()}, 1e-4)
-    agree(f"{network.name}, second loss", {
-        p: w.ask("train", 1) for p, w in workers.items()}, TOLERANCE)  # later ones amplify rounding
+    # no later loss: Adam's first step takes the sign of every gradient, of noise as well
     times, answers = turns(workers, "train", rounds)
     for worker in workers.values():
         worker.close()
