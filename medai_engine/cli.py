@@ -373,15 +373,13 @@ def run_treatment(options: argparse.Namespace) -> int:
 
 def run_predict(options: argparse.Namespace) -> int:
     """Predict the rows of a file, and score them where the outcome is known."""
+    from .systems import commands, treatment_command
     from .systems.folder import system_of
 
-    if system_of(options.folder) == "treatment":
-        from .systems import treatment_command
-
+    name = system_of(options.folder)
+    if name == "treatment":
         return treatment_command.predict(options.folder, options.data, options.out)
-    from .systems import commands
-
-    if commands.system_of(options.folder) in commands.SYSTEMS:
+    if name in commands.SYSTEMS:
         return commands.predict(options.folder, options.data, options.out)
     from .data import read_csv
     from .io.files import write_atomically

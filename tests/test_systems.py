@@ -11,7 +11,7 @@ import pytest
 
 from medai_engine import cli
 from medai_engine.errors import DataError, ParameterError
-from medai_engine.systems import commands, deep, generative
+from medai_engine.systems import commands, deep, folder, generative
 from medai_engine.systems.sequences import carry_forward
 
 pytest.importorskip("sklearn")
@@ -243,4 +243,4 @@ def test_a_system_must_know_its_models():
     with pytest.raises(ParameterError, match="model of cnn64"):
         deep.train(system, deep.Options(model="vgg"))
     with pytest.raises(DataError, match="a run folder"):
-        commands.system_of("nowhere")
+        folder.system_of("nowhere")

@@ -16,6 +16,7 @@ from ..jit import jit
 from ..mode import no_grad
 from ..nn import Module
 from ..tensor import Tensor, mark_written
+from ..training.inputs import check_finite
 from . import losses, metrics, optimizers
 from .backend import me
 from .callbacks import Callback, History
@@ -251,7 +252,8 @@ class Trainer(Module):
             xs, ys = arrays_of("fit", "x", x), arrays_of("fit", "y", y)
             weight = _weight("fit", ys, sample_weight, class_weight)
             _same_length("fit", xs, ys)
-            _finite(xs)
+            for array in xs:
+                check_finite("fit", "x", array)
             if validation_split and held is None:
                 if not 0 < validation_split < 1:
                     raise ParameterError(say("fit", "validation_split between 0 and 1",
@@ -393,14 +395,6 @@ def _same_length(where: str, xs: Arrays, ys: Arrays) -> None:
     if len(xs[0]) != len(ys[0]):
         raise ShapeError(say(where, f"{len(xs[0])} targets for {len(xs[0])} inputs", len(ys[0]),
                              "Give every sample a target"))
-
-
-def _finite(xs: Arrays) -> None:
-    for array in xs:
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-            raise DataError(say("fit", "finite inputs", f"{array[place]} at {place}",
-                                "Fill in or remove missing values"))
 
 
 def _triple(where: str, given: Any) -> Any:

@@ -14,7 +14,7 @@ from ..io.files import write_atomically
 from ..training.evaluation import Score
 from . import deep, generative
 from .coding import Autoencoder
-from .folder import csv_text
+from .folder import csv_text, system_of
 from .imaging import Diagnosis
 from .prognosis import Prognosis
 from .report import score_lines
@@ -58,19 +58,6 @@ def train(name: str, given: dict[str, Any], out: str | None, resume: str | None)
     print(f"next: open {run.folder / 'report.html'}, or predict new samples:\n"
           f"  medai predict {run.folder} --data PATH")
     return 130 if run.interrupted else 0
-
-
-def system_of(folder: str) -> str:
-    """Return the system of a run folder."""
-    path = Path(folder) / "config.json"
-    if not path.is_file():
-        raise DataError(say(folder, "a run folder with config.json", "none",
-                            "Pass the folder that medai train wrote"))
-    config = read_json(path)
-    if not isinstance(config, dict) or "system" not in config:
-        raise DataError(say(str(path), "a run of medai train", "something else",
-                            "Pass the folder that medai train wrote"))
-    return config["system"]
 
 
 def predict(folder: str, data: str, out: str | None) -> int:

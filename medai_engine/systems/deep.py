@@ -22,7 +22,7 @@ from ..generator import manual_seed
 from ..io import load, read_json, write_json
 from ..training import Checkpoint, EarlyStopping, StopOnNaN
 from ..training.evaluation import Score, evaluate_classes, evaluate_risk, evaluate_values
-from .folder import new_folder, read_config, write_rows
+from .folder import new_folder, read_config, system_of, write_rows
 
 __all__ = ["IGNORED", "Cohort", "Options", "Recipe", "Run", "System", "evaluated", "load_run",
            "predictions", "train"]
@@ -402,13 +402,9 @@ def predictions(run: Run, part: Cohort, found: np.ndarray) -> tuple[list[str], l
 
 def load_run(folder: str | Path, systems: dict[str, System]) -> Run:
     """Read a run folder of one of these systems."""
-    path = Path(folder) / "config.json"
-    if not path.is_file():
-        raise DataError(say(str(folder), "a run folder with config.json", "none",
-                            "Pass the folder that medai train wrote"))
-    name = read_json(path).get("system")
+    name = system_of(folder)
     if name not in systems:
-        raise DataError(say(str(path), f"a run of {', '.join(systems)}", repr(name),
+        raise DataError(say(str(folder), f"a run of {', '.join(systems)}", repr(name),
                             "Pass a folder that medai train wrote"))
     config = read_config(folder, name)
     if not (Path(folder) / "model.safetensors").is_file():

@@ -16,8 +16,7 @@ from ..io.files import write_atomically
 from ..training import metrics
 from ..training.evaluation import auc_interval, wilson_interval
 
-__all__ = ["csv_text", "new_folder", "read_config", "report", "scores", "system_of",
-           "write_rows"]
+__all__ = ["csv_text", "new_folder", "read_config", "report", "scores", "system_of", "write_rows"]
 
 
 def new_folder(out: str | Path | None, system: str) -> Path:
@@ -40,11 +39,17 @@ def new_folder(out: str | Path | None, system: str) -> Path:
             number += 1
 
 
-def system_of(folder: str | Path) -> str | None:
-    """Return the name of the system that wrote a run folder, or None if that is not said."""
+def system_of(folder: str | Path) -> str:
+    """Return the system of a run folder."""
     path = Path(folder) / "config.json"
-    config = read_json(path) if path.is_file() else None
-    return config.get("system") if isinstance(config, dict) else None
+    if not path.is_file():
+        raise DataError(say(str(folder), "a run folder with config.json", "none",
+                            "Pass the folder that medai train wrote"))
+    config = read_json(path)
+    if not isinstance(config, dict) or "system" not in config:
+        raise DataError(say(str(path), "a run of medai train", "something else",
+                            "Pass the folder that medai train wrote"))
+    return config["system"]
 
 
 def read_config(folder: str | Path, system: str) -> dict[str, Any]:

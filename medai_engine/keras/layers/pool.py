@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ... import functional as F
+from ...functional.conv import pads
 from ...nn import Buffer, Parameter
 from ..backend import me
 from ..engine import Layer, unlike
@@ -42,18 +43,16 @@ class _Pool(Layer):
         function = getattr(F, f"{'avg' if self.mean else 'max'}_pool{self.axes}d")
         if self.padding == "valid":
             return function(inputs, self.pool_size, self.strides)
-        pads = [(0, 0)]
-        for n, k, s in zip(inputs.shape[1:-1], self.pool_size, self.strides, strict=True):
-            total = max((-(-n // s) - 1) * s + k - n, 0)
-            pads.append((total // 2, total - total // 2))
-        pads.append((0, 0))
+        around = ((0, 0), *pads(self.name, "same", inputs.shape[1:-1], self.pool_size,
+                                self.strides, (1,) * self.axes), (0, 0))
         if not self.mean:
             # below every number, and no -inf that a gradient could meet
             low = float(np.finfo(inputs.dtype).min)
-            return function(me.pad(inputs, pads, constant_values=low), self.pool_size, self.strides)
-        inside = me.pad(np.ones((1, *inputs.shape[1:-1], 1), inputs.dtype), pads)
+            inside = me.pad(inputs, around, constant_values=low)
+            return function(inside, self.pool_size, self.strides)
+        inside = me.pad(np.ones((1, *inputs.shape[1:-1], 1), inputs.dtype), around)
         share = function(inside, self.pool_size, self.strides)  # of each window that is no padding
-        return function(me.pad(inputs, pads), self.pool_size, self.strides) / share
+        return function(me.pad(inputs, around), self.pool_size, self.strides) / share
 
 
 class MaxPooling1D(_Pool):
