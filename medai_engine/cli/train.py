@@ -1,83 +1,19 @@
-"""The ``medai`` command: train, predict, doctor.
-
-Results go to standard output, progress and notes to standard error. Exit codes: 0 done, 2 the
-command or the data are wrong (one line says what), 130 interrupted.
-"""
+"""``medai train SYSTEM``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
-from .errors import MedaiError, ParameterError, say
+from ..errors import ParameterError, say
+from .grammar import at_least, chosen, helper
 
-__all__ = ["main"]
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
-    options = parser().parse_args(arguments)
-    try:
-        if options.threads is not None:
-            from .kernels import set_num_threads
-
-            set_num_threads(options.threads)
-        return options.run(options)
-    except KeyboardInterrupt:
-        print("medai: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output left, as `head` does
-        sys.stderr.close()
-        return 0
-    except MedaiError as error:
-        return failed(error, options, str(error))
-    except OSError as error:
-        return failed(error, options, say(
-            str(error.filename or "files"), "a place to read or write", error.strerror or error,
-            "Check the path, its permissions and the space on the disk"))
-    except ValueError as error:
-        return failed(error, options, f"{error} (--debug shows where)")
+__all__ = ["DEEP", "add_train"]
 
 
-def failed(error: Exception, options: argparse.Namespace, message: str) -> int:
-    """Say in one line what was wrong, or raise it where asked to; return the exit code."""
-    if options.debug:
-        raise error
-    print(f"medai: {' '.join(message.split())}", file=sys.stderr)
-    return 2
-
-
-class Grammar(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong and where the help is."""
-        self.exit(2, f"{self.prog}: {message}. See {self.prog} --help\n")
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Refuse unknown options here, not above: this command's help lists the right ones."""
-        found, unknown = super().parse_known_args(args, namespace)
-        if unknown:
-            self.error(f"no such option: {' '.join(unknown)}")
-        return found, unknown
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the command's grammar."""
-    common = Grammar(add_help=False)
-    common.add_argument("--threads", type=at_least(1), metavar="N",
-                        help="threads to compute with; results are the same for any number")
-    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
-
-    top = Grammar(prog="medai", description="Medical AI on a CPU.",
-                  epilog="First steps: medai train risk")
-    top.add_argument("--version", action="store_true", help="show the version and exit")
-    top.set_defaults(run=helper(top), threads=None, debug=False)
-    commands = top.add_subparsers(title="commands", metavar="COMMAND")
-
+def add_train(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add the grammar of ``medai train``."""
     train = commands.add_parser("train", help="train a system on the bundled or your own data",
                                 description="Train a system.")
     train.set_defaults(run=helper(train))
@@ -87,57 +23,6 @@ def parser() -> argparse.ArgumentParser:
     for name in DEEP:
         add_deep(systems, common, name)
     add_synthesis(systems, common)
-
-    predict = commands.add_parser("predict", parents=[common],
-                                  help="use a trained system on new patients",
-                                  description="Predict with a run folder of medai train.")
-    predict.add_argument("folder", metavar="RUN", help="the run folder")
-    predict.add_argument("--data", required=True, metavar="PATH",
-                         help="the new patients, in the form of the training data")
-    predict.add_argument("--out", metavar="FILE.csv", help="where to write; else standard output")
-    predict.set_defaults(run=run_predict)
-
-    judge = commands.add_parser("evaluate", parents=[common],
-                                help="the scores of a run, or of new data with outcomes",
-                                description="Score a run folder of medai train.")
-    judge.add_argument("folder", metavar="RUN", help="the run folder")
-    judge.add_argument("--data", metavar="PATH", help="new patients whose outcomes are known")
-    judge.set_defaults(run=run_evaluate)
-
-    versus = commands.add_parser("compare", parents=[common], help="two runs side by side",
-                                 description="Compare the held-out scores of two runs.")
-    versus.add_argument("first", metavar="RUN")
-    versus.add_argument("second", metavar="RUN")
-    versus.set_defaults(run=run_compare)
-
-    make = commands.add_parser("synthesize", parents=[common],
-                               help="make up cases with a trained generator",
-                               description="Make up cases and check that none is a copy.")
-    make.add_argument("folder", metavar="RUN", help="a run of medai train synthesize")
-    make.add_argument("-n", type=at_least(1), default=500, metavar="N", help="how many (500)")
-    make.add_argument("--out", metavar="FILE.npz", help="where to write; else into the run folder")
-    make.add_argument("--seed", type=int, default=0, metavar="N", help="of the cases (default 0)")
-    make.set_defaults(run=run_synthesize)
-
-    check = commands.add_parser("doctor", parents=[common],
-                                help="say what this installation runs on, and how fast it can be",
-                                description="Report version, processor, kernels and measured "
-                                "peaks.")
-    check.set_defaults(run=run_doctor)
-    return top
-
-
-def helper(grammar: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
-    """Return what runs when a command is not complete: its help."""
-    def show(options: argparse.Namespace) -> int:
-        if options.version:
-            from .inspect.doctor import version
-
-            print(f"medai_engine {version()}")
-        else:
-            grammar.print_help()
-        return 0
-    return show
 
 
 def add_risk(systems: Any, common: argparse.ArgumentParser) -> None:
@@ -267,26 +152,12 @@ def add_treatment(systems: Any, common: argparse.ArgumentParser) -> None:
     treatment.set_defaults(run=run_treatment)
 
 
-def at_least(low: int) -> Callable[[str], int]:
-    """Return a reader of whole numbers of at least ``low``."""
-    def read(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = low - 1
-        if value < low:
-            raise argparse.ArgumentTypeError(
-                f"expected a whole number of at least {low}, got {text!r}")
-        return value
-    return read
-
-
 def run_risk(options: argparse.Namespace) -> int:
     """Train the risk system and say what came out."""
     from dataclasses import fields
 
-    from .systems import Options, train_risk
-    from .systems.folder import report
+    from ..systems import Options, train_risk
+    from ..systems.folder import report
 
     given = {field.name: getattr(options, field.name) for field in fields(Options)
              if field.name in options}
@@ -318,14 +189,9 @@ def run_risk(options: argparse.Namespace) -> int:
     return 130 if risk.interrupted else 0
 
 
-def chosen(options: argparse.Namespace, *names: str) -> dict[str, Any]:
-    """Return those of the options that were given."""
-    return {name: getattr(options, name) for name in names if name in options}
-
-
 def run_deep(options: argparse.Namespace) -> int:
     """Train a network system."""
-    from .systems import commands
+    from ..systems import commands
 
     return commands.train(options.system, chosen(
         options, "data", "target", "patients", "model", "epochs", "batch_size", "lr",
@@ -335,88 +201,16 @@ def run_deep(options: argparse.Namespace) -> int:
 
 def run_gan(options: argparse.Namespace) -> int:
     """Train a generator of made-up cases."""
-    from .systems import commands
+    from ..systems import commands
 
     return commands.train_gan(chosen(options, "data", "epochs", "batch_size", "lr", "seed"),
                               getattr(options, "out", None))
 
 
-def run_evaluate(options: argparse.Namespace) -> int:
-    """Print scores."""
-    from .systems import commands
-
-    return commands.evaluate(options.folder, options.data)
-
-
-def run_compare(options: argparse.Namespace) -> int:
-    """Print two runs side by side."""
-    from .systems import commands
-
-    return commands.compare(options.first, options.second)
-
-
-def run_synthesize(options: argparse.Namespace) -> int:
-    """Make up cases."""
-    from .systems import commands
-
-    return commands.synthesize(options.folder, options.n, options.out, options.seed)
-
-
 def run_treatment(options: argparse.Namespace) -> int:
     """Train the treatment system."""
-    from .systems import treatment_command
+    from ..systems import treatment_command
 
     names = ("data", "target", "group", "model", "impute", "seed")
     return treatment_command.train({name: getattr(options, name) for name in names
                                     if name in options}, getattr(options, "out", None))
-
-
-def run_predict(options: argparse.Namespace) -> int:
-    """Predict the rows of a file, and score them where the outcome is known."""
-    from .systems import commands, treatment_command
-    from .systems.folder import system_of
-
-    name = system_of(options.folder)
-    if name == "treatment":
-        return treatment_command.predict(options.folder, options.data, options.out)
-    if name in commands.SYSTEMS:
-        return commands.predict(options.folder, options.data, options.out)
-    from .data import read_csv
-    from .io.files import write_atomically
-    from .systems import load_risk
-    from .systems.folder import csv_text, report, scores
-
-    risk = load_risk(options.folder)
-    table = read_csv(options.data)
-    p = risk.risk(table)
-    rows, y = risk.outcomes(table)
-    carried = [n for n in table.names if n not in risk.columns.names and n != risk.target]
-    if carried:
-        print(f"note: columns that training did not have are copied, not used: "
-              f"{', '.join(carried)}", file=sys.stderr)
-    text = csv_text(["line", *carried, "risk", "prediction"], [
-        (line, *("" if v is None else v for v in others), f"{q:.6g}", risk.classes[int(q > 0.5)])
-        for line, q, *others in zip(table.lines.tolist(), p.tolist(),
-                                    *(table[n].tolist() for n in carried), strict=True)])
-    if options.out is None:
-        sys.stdout.write(text)
-    else:
-        write_atomically(options.out, text.encode())
-        print(f"written: {len(p)} risks of {risk.target} = {risk.classes[1]} "
-              f"in {Path(options.out)}")
-    if len(rows):
-        known = scores(y, p[rows])
-        print(f"known outcomes: {report(known, risk.target, risk.classes[1])}", file=sys.stderr)
-    return 0
-
-
-def run_doctor(options: argparse.Namespace) -> int:
-    """Report the installation."""
-    from .inspect import doctor
-
-    print(doctor())
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
