@@ -7,7 +7,8 @@ ops, so with ``create_graph`` the gradients have gradients.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -210,11 +211,23 @@ def reverse(roots: Sequence[tuple[Any, Tensor]], wanted: Sequence[Any] | None = 
     retain_graph : bool
         Keep saved values for another pass.
     """
+    found: dict[tuple[Any, int], Tensor] = {}
+    with switched(grad=create_graph):
+        deque(walk(roots, wanted, create_graph, retain_graph, found), 0)  # keeps no stop
+    return found
+
+
+def walk(roots: Sequence[tuple[Any, Tensor]], wanted: Sequence[Any] | None, create_graph: bool,
+         retain_graph: bool, found: dict[tuple[Any, int], Tensor]) -> Iterator[tuple[Any, ...]]:
+    """Walk as ``reverse`` does; put the gradients at wanted edges in ``found``.
+
+    Yields every node right after its rule has run, with its outputs' cotangents (the sums over all
+    ways that lead to it), the mask of wanted gradients, and the gradients of its inputs.
+    """
     order = ordered(locate(edge)[0] for edge, _ in roots)
     targets = None if wanted is None else {locate(edge) for edge in wanted}
     useful = None if targets is None else leading_to(order, targets)
     pending: dict[Any, list[Tensor | None]] = {}
-    found: dict[tuple[Any, int], Tensor] = {}
 
     def give(edge: Any, g: Tensor) -> None:
         node, index = (edge.node, edge.index) if type(edge) is Slot else (edge, 0)
@@ -227,35 +240,34 @@ def reverse(roots: Sequence[tuple[Any, Tensor]], wanted: Sequence[Any] | None = 
         held = slots[index]
         slots[index] = g if held is None else held + g
 
-    with switched(grad=create_graph):
-        for edge, g in roots:
-            give(edge, g)
-        for node in order:
-            here = pending.pop(node, None)
-            if here is None or (useful is not None and node not in useful):
+    for edge, g in roots:
+        give(edge, g)
+    for node in order:
+        here = pending.pop(node, None)
+        if here is None or (useful is not None and node not in useful):
+            continue
+        if targets is None:
+            if type(node) is Leaf:
+                found[node, 0] = here[0]  # type: ignore[assignment]
                 continue
-            if targets is None:
-                if type(node) is Leaf:
-                    found[node, 0] = here[0]  # type: ignore[assignment]
-                    continue
-                needs = [edge is not None for edge in node.edges]
-            else:
-                for index, total in enumerate(here):
-                    if total is not None and (node, index) in targets:
-                        found[node, index] = total
-                if type(node) is Leaf:
-                    continue
-                needs = [edge is not None and locate(edge)[0] in useful  # type: ignore[operator]
-                         for edge in node.edges]
-                if True not in needs:
-                    continue
-            grads = node.pull(here, needs, create_graph)
-            for edge, need, grad in zip(node.edges, needs, grads, strict=True):
-                if need and grad is not None:
-                    give(edge, grad)
-            if not retain_graph:
-                node.free()
-    return found
+            needs = [edge is not None for edge in node.edges]
+        else:
+            for index, total in enumerate(here):
+                if total is not None and (node, index) in targets:
+                    found[node, index] = total
+            if type(node) is Leaf:
+                continue
+            needs = [edge is not None and locate(edge)[0] in useful  # type: ignore[operator]
+                     for edge in node.edges]
+            if True not in needs:
+                continue
+        grads = node.pull(here, needs, create_graph)
+        for edge, need, grad in zip(node.edges, needs, grads, strict=True):
+            if need and grad is not None:
+                give(edge, grad)
+        if not retain_graph:
+            node.free()
+        yield node, here, needs, grads
 
 
 def start(outputs: Sequence[Tensor], cotangents: Sequence[Any]) -> list[tuple[Any, Tensor]]:

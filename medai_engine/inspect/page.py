@@ -9,16 +9,18 @@ from __future__ import annotations
 import base64
 import io
 import keyword
+import re
 import tokenize
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 from ..io.files import write_atomically
 
-__all__ = ["PALETTE", "Html", "bars", "code", "details", "figure", "html", "image", "note", "page",
-           "save", "section", "table"]
+__all__ = ["PALETTE", "Html", "bar", "code", "details", "figure", "html", "image", "note", "page",
+           "prose", "save", "section", "table"]
 
 
 class Html(str):
@@ -73,6 +75,12 @@ def html(x: Any) -> Html:
     return x if isinstance(x, Html) else Html(escape(str(x)))
 
 
+def prose(text: Any) -> Html:
+    """Return text as a paragraph, what stands between backticks as code; leave HTML as it is."""
+    return text if isinstance(text, Html) else Html(
+        "<p>" + re.sub(r"``?([^`]+)``?", r"<code>\1</code>", escape(str(text))) + "</p>")
+
+
 def page(title: str, *parts: Any, lead: Any = "", links: Sequence[tuple[str, str]] = (),
          here: str = "", script: str = "") -> str:
     """Return a page of its parts.
@@ -91,7 +99,7 @@ def page(title: str, *parts: Any, lead: Any = "", links: Sequence[tuple[str, str
     script : str
         JavaScript that runs when the page is there; most pages need none.
     """
-    body = "\n".join(p if isinstance(p, Html) else f"<p>{html(p)}</p>" for p in parts)
+    body = "\n".join(map(prose, parts))
     ways = "".join(f"<a href='{escape(to)}'{' aria-current=page' * (to == here)}>{html(label)}</a>"
                    for to, label in links)
     return f"""<!doctype html>
@@ -116,8 +124,7 @@ def save(path: str | Path, text: str) -> Path:
 
 def section(title: str, *parts: Any) -> Html:
     """Return a heading and what stands under it."""
-    return Html(f"<h2>{escape(title)}</h2>\n" + "\n".join(
-        p if isinstance(p, Html) else f"<p>{html(p)}</p>" for p in parts))
+    return Html("\n".join([f"<h2>{escape(title)}</h2>", *map(prose, parts)]))
 
 
 def table(head: Sequence[Any], rows: Iterable[Sequence[Any]], right: Iterable[int] = ()) -> Html:
@@ -133,8 +140,8 @@ def table(head: Sequence[Any], rows: Iterable[Sequence[Any]], right: Iterable[in
                 f"<tbody>{body}</tbody></table></div>")
 
 
-def bars(share: float, label: str = "") -> Html:
-    """Return a number with a bar of that share (0 to 1) of eight ems."""
+def bar(share: float, label: str = "") -> Html:
+    """Return a bar of that share (0 to 1) of eight ems, with a label."""
     return Html(f"<span class=bar style='width:{8 * min(max(share, 0.0), 1.0):.2f}em'></span> "
                 f"{escape(label)}")
 
@@ -164,6 +171,7 @@ def image(path: str | Path, text: str) -> Html:
 
 def code(text: str, python: bool = True) -> Html:
     """Return a block of code; Python (and Cython) with its words in colours."""
+    text = dedent(text).strip("\n")
     return Html(f"<pre>{_coloured(text) if python else escape(text)}</pre>")
 
 
