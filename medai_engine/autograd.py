@@ -45,9 +45,11 @@ class Node:
         Shapes and dtypes of the outputs of an op with several.
     stamp : int
         When it was recorded, to notice later writes to what it keeps.
+    place : Place
+        Where the call belongs (``watch``); only there if somebody watched.
     """
 
-    __slots__ = ("edges", "op", "params", "saved", "shapes", "specs", "stamp")
+    __slots__ = ("edges", "op", "params", "place", "saved", "shapes", "specs", "stamp")
 
     def __init__(self, op: Op, edges: tuple[Any, ...], saved: Any, shapes: tuple[Any, ...],
                  params: dict[str, Any] | None = None, specs: Any = None):
@@ -212,8 +214,12 @@ def reverse(roots: Sequence[tuple[Any, Tensor]], wanted: Sequence[Any] | None = 
         Keep saved values for another pass.
     """
     found: dict[tuple[Any, int], Tensor] = {}
-    with switched(grad=create_graph):
-        deque(walk(roots, wanted, create_graph, retain_graph, found), 0)  # keeps no stop
+    with switched(grad=create_graph) as mode:
+        visits = walk(roots, wanted, create_graph, retain_graph, found)
+        if mode.scene is None:
+            deque(visits, 0)  # keeps no stop
+        else:
+            mode.scene.reverse(visits, found)
     return found
 
 
@@ -242,6 +248,7 @@ def walk(roots: Sequence[tuple[Any, Tensor]], wanted: Sequence[Any] | None, crea
 
     for edge, g in roots:
         give(edge, g)
+    scene = MODE.get().scene
     for node in order:
         here = pending.pop(node, None)
         if here is None or (useful is not None and node not in useful):
@@ -261,6 +268,8 @@ def walk(roots: Sequence[tuple[Any, Tensor]], wanted: Sequence[Any] | None, crea
                      for edge in node.edges]
             if True not in needs:
                 continue
+        if scene is not None:
+            scene.enter(node)
         grads = node.pull(here, needs, create_graph)
         for edge, need, grad in zip(node.edges, needs, grads, strict=True):
             if need and grad is not None:
@@ -292,6 +301,10 @@ def start(outputs: Sequence[Tensor], cotangents: Sequence[Any]) -> list[tuple[An
             raise ShapeError(say("backward", f"a gradient of shape {y.shape}", g.shape,
                                  "Pass one of the output's shape"))
         roots.append((y.node, g))
+    scene = MODE.get().scene
+    if scene is not None:
+        for watcher in scene.watchers:
+            watcher.differentiate(scene, outputs)
     return roots
 
 
@@ -321,11 +334,14 @@ def backward(output: Tensor, gradient: Any = None, *, retain_graph: bool = False
     roots = start([output], [gradient])
     found = reverse(roots, create_graph=create_graph, retain_graph=retain_graph or create_graph)
     taken = {storage(g.data) for _, g in roots}
-    recorder = MODE.get().recorder
+    mode = MODE.get()
+    recorder, scene = mode.recorder, mode.scene
     for (leaf, _), g in found.items():
         tensor = leaf.tensor()
         if tensor is None:
             continue
+        if scene is not None:
+            scene.enter(leaf)
         if recorder is not None:
             recorder.touch(tensor)
         if tensor.grad is not None:
@@ -334,6 +350,8 @@ def backward(output: Tensor, gradient: Any = None, *, retain_graph: bool = False
         elif g.node is None:
             g = own(g, taken)
         tensor.grad = g if g.node is not None else Gradient(g.data, leaf)
+    if scene is not None:
+        scene.enter(None)
 
 
 def drop(leaves: Iterable[Tensor]) -> None:

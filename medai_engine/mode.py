@@ -17,6 +17,7 @@ from .errors import ParameterError, say
 if TYPE_CHECKING:
     from .jit.record import Recorder
     from .transforms import Frame
+    from .watch import Scene
 
 __all__ = ["MODE", "Mode", "backend", "enable_grad", "look", "no_grad", "on_the_host", "switched"]
 
@@ -38,25 +39,31 @@ class Mode:
         The checkpointed region that takes the place of saved values.
     recorder : Recorder or None
         What takes down every op for a plan (``me.jit``).
+    scene : Scene or None
+        Where the computation is and who watches it; there for a recorder, too.
+    direct : bool
+        Derived: nothing watches, and the fast kernels run.
     short : bool
-        Derived: nothing watches, the fast kernels run; small ops may take the short path.
+        Derived: direct and nothing is checkpointed; small ops may take the short path.
     """
 
-    __slots__ = ("backend", "depth", "frame", "grad", "recorder", "short")
+    __slots__ = ("backend", "depth", "direct", "frame", "grad", "recorder", "scene", "short")
 
     def __init__(self, grad: bool, backend: str, depth: int = 0, frame: Frame | None = None,
-                 recorder: Recorder | None = None):
+                 recorder: Recorder | None = None, scene: Scene | None = None):
         self.grad = grad
         self.backend = backend
         self.depth = depth
         self.frame = frame
         self.recorder = recorder
-        self.short = backend == "fast" and frame is None and recorder is None
+        self.scene = recorder.scene if scene is None and recorder is not None else scene
+        self.direct = backend == "fast" and self.scene is None
+        self.short = self.direct and frame is None
 
     def but(self, **changes: Any) -> Mode:
         """Return a copy with some fields changed."""
         fields = {"grad": self.grad, "backend": self.backend, "depth": self.depth,
-                  "frame": self.frame, "recorder": self.recorder}
+                  "frame": self.frame, "recorder": self.recorder, "scene": self.scene}
         return Mode(**{**fields, **changes})
 
 

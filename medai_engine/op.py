@@ -12,6 +12,7 @@ handled here, once; a gradient rule only states the mathematics, with ops.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -250,7 +251,8 @@ def apply(op: Op, *inputs: Any, **params: Any) -> Any:
     if op.check is not None:
         op.check(*arrays, **params)
     if op.view:
-        outs = op.definition(*arrays, **params)
+        outs = (op.definition(*arrays, **params) if mode.scene is None else
+                mode.scene.time(partial(op.definition, **params), arrays))
         outs = outs if type(outs) is list else [outs]
     else:
         state = ready(arrays)
@@ -267,19 +269,20 @@ def apply(op: Op, *inputs: Any, **params: Any) -> Any:
         else:
             arguments = [*arrays, *outs, *[params[name] for name in op.params]]
         # compiled texts take float32 and float64, and no empty array
-        if op.kernel is None or state & 6 != 6 or mode.backend == "reference":
-            op.definition(*arguments)
-        elif mode.backend == "fast":
+        ordinary = op.kernel is not None and state & 6 == 6
+        if ordinary and mode.direct:
             op.compiled(*arguments)
         else:
-            kernels.lookup(op.kernel, mode.backend)(*arguments)
+            run(op, arguments, ordinary, mode)
         if op.writes is not None:
             for i in op.writes(len(tensors), **params):
                 if tensors[i] is not given[i]:  # a contiguous copy was updated
                     np.copyto(given[i].data, arrays[i])
                 mark_written(given[i])
-            if mode.recorder is not None:
-                mode.recorder.record_write(op, given, tensors, params)
+            if mode.scene is not None:
+                mode.scene.told(mode, op, given, (), params)
+                if mode.recorder is not None:
+                    mode.recorder.record_write(op, given, tensors, params)
             return None
     if len(outs) == 1:
         result = Tensor(outs[0])
@@ -287,8 +290,8 @@ def apply(op: Op, *inputs: Any, **params: Any) -> Any:
             share(result, tensors[0])
         if traced and mode.grad and op.rules:
             attach(op, tensors, [result], params, mode)
-        if mode.recorder is not None:
-            mode.recorder.record(op, tensors, [result], params)
+        if mode.scene is not None:
+            hear(mode, op, tensors, [result], params)
         return result
     results = [Tensor(out) for out in outs]
     if op.view:
@@ -296,9 +299,31 @@ def apply(op: Op, *inputs: Any, **params: Any) -> Any:
             share(result, tensors[0])
     if traced and mode.grad and op.rules:
         attach(op, tensors, results, params, mode)
+    if mode.scene is not None:
+        hear(mode, op, tensors, results, params)
+    return tuple(results)
+
+
+def run(op: Op, arguments: Sequence[Any], ordinary: bool, mode: Any) -> None:
+    """Run the text of the backend; ``ordinary``: the compiled ones can take these arrays."""
+    if not ordinary or mode.backend == "reference":
+        function = op.definition
+    elif mode.backend == "fast":
+        function = op.compiled
+    else:
+        function = kernels.lookup(str(op.kernel), mode.backend)
+    if mode.scene is None:
+        function(*arguments)
+    else:
+        mode.scene.time(function, arguments)
+
+
+def hear(mode: Any, op: Op, tensors: Sequence[Tensor], results: Sequence[Tensor],
+         params: dict[str, Any]) -> None:
+    """Tell those who watch of a call that has run."""
+    mode.scene.told(mode, op, tensors, results, params)
     if mode.recorder is not None:
         mode.recorder.record(op, tensors, results, params)
-    return tuple(results)
 
 
 def share(view: Tensor, source: Tensor) -> None:

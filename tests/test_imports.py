@@ -14,7 +14,7 @@ LEVELS = [
     ["errors"],
     ["kernels"],
     ["mode", "tensor", "op", "autograd", "transforms", "generator", "tree", "dtypes", "coerce",
-     "custom"],
+     "custom", "watch"],
     ["ops"],
     ["functional", "linalg", "random"],
     ["jit"],

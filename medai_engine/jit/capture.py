@@ -18,6 +18,7 @@ from ..mode import MODE, Mode, switched
 from ..op import OPS, apply
 from ..tensor import CLOCK, EPOCH, Tensor
 from ..tree import flatten, unflatten
+from ..watch import RunEagerly, Scene
 from .plan import Plan
 from .recompute import Again, Gate, connected
 from .record import Recorder, Value, uncollected
@@ -132,9 +133,12 @@ class Jitted:
         try:
             if entry is not self.last:
                 self.switch(entry)
-            return entry.replay(arrays, tensors, args, kwargs)
+            return entry.replay(arrays, tensors, args, kwargs, mode.scene)
+        except RunEagerly:
+            pass
         finally:
             BUSY.release()
+        return self.eager(args, kwargs)
 
     def eager(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the function as it is; arrays arrive as tensors all the same."""
@@ -372,10 +376,10 @@ class Entry:
         return True
 
     def replay(self, arrays: list[np.ndarray], tensors: Sequence[Any], args: tuple[Any, ...],
-               kwargs: dict[str, Any]) -> Any:
+               kwargs: dict[str, Any], scene: Scene | None = None) -> Any:
         """Run the plan and build the result."""
         stamp = CLOCK[0]
-        found = self.plan(arrays, tensors)
+        found = self.plan(arrays, tensors, scene)
         if self.alive:
             leaves: Any = [tensors[x] if type(x) is int else x for x in self.edges]
             Again(lambda: flatten(self.owner.eager(args, kwargs))[0], self.alive,

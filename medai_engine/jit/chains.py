@@ -181,8 +181,8 @@ def assemble(lines: list[Line], wanted: set[Value]) -> Line:
             inplace=[name for name, v in zip(names, inputs, strict=True) if last[v] <= begins],
             work=lambda arrays, outs, params: (0, work), strided=True,
             doc="; ".join(line.op.doc for line in lines if line.op is not None))
-    result = Line(op, {"code": code, "numbers": numbers}, inputs, outputs, site=lines[-1].site,
-                  module=lines[-1].module, frame=lines[-1].frame)
+    result = Line(op, {"code": code, "numbers": numbers}, inputs, outputs, place=lines[-1].place,
+                  frame=lines[-1].frame)
     result.by = [*dict.fromkeys(by for line in lines for by in line.by),
                  "chain of " + ", ".join(line.op.name for line in lines if line.op is not None)]
     return result

@@ -17,6 +17,7 @@ from .. import kernels
 from ..kernels import copy_in, empty, ready, references, unheld
 from ..op import OPS, Op
 from ..tensor import CLOCK, Gradient, Tensor
+from ..watch import Scene
 from .memory import ARENA, Layout, is_view, layout, whole
 from .record import Line, Offset, Program, Recorder, Value, uncollected
 from .rewrite import rewrite
@@ -185,7 +186,8 @@ class Plan:
 
     # replay
 
-    def __call__(self, leaves: list[np.ndarray], tensors: Sequence[Any]) -> list[Any]:
+    def __call__(self, leaves: list[np.ndarray], tensors: Sequence[Any],
+                 scene: Scene | None = None) -> list[Any]:
         """Run on the arrays of the arguments; return the leaves of the result."""
         if self.memory is not ARENA.memory:
             self.bind()
@@ -196,8 +198,11 @@ class Plan:
             check(*inputs)
         for source, buffer in self.reads:
             np.copyto(buffer, (tensors[source] if type(source) is int else source).grad.data)
-        for function, arguments in self.calls:
-            function(*arguments)
+        if scene is None:
+            for function, arguments in self.calls:
+                function(*arguments)
+        else:
+            scene.replay(self)
         for leaf, g in self.grads:
             if type(leaf) is int:
                 t = tensors[leaf]

@@ -11,39 +11,20 @@ rule may move a read of ``value.root`` across a line whose ``writes`` have that 
 from __future__ import annotations
 
 import gc
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from weakref import ref
 
 import numpy as np
 
-from ..errors import CaptureError, MedaiError, say
+from ..errors import CaptureError, say
 from ..mode import MODE
 from ..op import OPS, Op
 from ..tensor import Constant, Gradient, Tensor
+from ..watch import Place, Scene, user_line
 
-__all__ = ["Line", "Offset", "Program", "Recorder", "Value", "uncollected", "user_line"]
-
-PACKAGE = str(Path(__file__).parents[1])
-OUTSIDE: dict[str, str] = {}  # short names of source files; "" inside the package
-
-
-def user_line() -> str:
-    """Return the innermost source line outside this package."""
-    frame: Any = sys._getframe(1)
-    while frame is not None:
-        path = frame.f_code.co_filename
-        name = OUTSIDE.get(path)
-        if name is None:
-            name = OUTSIDE[path] = "" if path.startswith(PACKAGE) else path.rpartition("/")[2]
-        if name:
-            return f"{name}:{frame.f_lineno}"
-        frame = frame.f_back
-    return ""
-
+__all__ = ["Line", "Offset", "Program", "Recorder", "Value", "uncollected"]
 
 class Value:
     """An array of the program.
@@ -82,6 +63,9 @@ class Value:
         return f"{'%' if self.kind == 'temporary' else self.kind + ' '}{self.serial}({sizes})"
 
 
+NOWHERE = Place()
+
+
 class Line:
     """One call of an op, or of the host.
 
@@ -97,10 +81,8 @@ class Line:
         The inputs that it updates in place.
     host : callable or None
         What a host line calls, on the arrays of its inputs.
-    site : str
-        The user's source line, ``file.py:12``.
-    module : Module or None
-        The innermost module that was running.
+    place : Place
+        The user's source line (``site``), the innermost ``module`` and its path, the phase.
     frame : int
         The number of the checkpoint that computes again, 0 outside: a line with a frame is never
         the same as one without, or sharing would undo the checkpoint.
@@ -108,23 +90,31 @@ class Line:
         The rules that made it.
     """
 
-    __slots__ = ("by", "frame", "host", "inputs", "module", "op", "outputs", "params", "site",
-                 "writes")
+    __slots__ = ("by", "frame", "host", "inputs", "op", "outputs", "params", "place", "writes")
 
     def __init__(self, op: Op | None, params: dict[str, Any] | None = None,
                  inputs: Sequence[Value] = (), outputs: Sequence[Value] = (),
                  writes: Sequence[Value] = (), host: Callable[[], Any] | None = None,
-                 site: str = "", module: Any = None, frame: int = 0):
+                 place: Place = NOWHERE, frame: int = 0):
         self.op = op
         self.params = params or {}
         self.inputs = list(inputs)
         self.outputs = list(outputs)
         self.writes = list(writes)
         self.host = host
-        self.site = site
-        self.module = module
+        self.place = place
         self.frame = frame
         self.by: list[str] = []
+
+    @property
+    def site(self) -> str:
+        """The user's source line, ``file.py:12``."""
+        return self.place.site
+
+    @property
+    def module(self) -> Any:
+        """The innermost module that was running, or None."""
+        return self.place.module
 
     def __repr__(self) -> str:
         if self.op is None:
@@ -231,7 +221,7 @@ class Recorder:
         self.guards: list[Callable[[], bool]] = []  # of the host: does what it recorded still hold?
         self.ends: dict[Any, int] = {}  # nodes where the graphs of arguments begin
         self.called: list[Any] = []  # modules
-        self.modules: list[Any] = []
+        self.scene = Scene()  # where nobody watches
         self.frames: dict[Any, int] = {}  # checkpoints that compute again, by number
         self.draws: dict[Any, list[int]] = {}  # per generator: position at the start, taken
         self.drawn: list[tuple[Any, int]] = []  # every draw: generator, relative offset
@@ -322,20 +312,6 @@ class Recorder:
 
     user_line = staticmethod(user_line)
 
-    # modules
-
-    def inside(self, module: Any, args: Any, kwargs: Any) -> Any:
-        """Call a module's forward, with its name on the lines that it makes."""
-        self.called.append(module)
-        self.modules.append(module)
-        try:
-            return module.forward(*args, **kwargs)
-        except MedaiError as error:
-            error.trail.append(module)
-            raise
-        finally:
-            self.modules.pop()
-
     # gradients that leaves hold
 
     def touch(self, leaf: Tensor, overwritten: bool = False) -> None:
@@ -394,13 +370,14 @@ class Recorder:
              outputs: Sequence[Value], writes: Sequence[Value] = (),
              host: Callable[[], Any] | None = None) -> None:
         """Append a line, with where it comes from."""
-        frame = MODE.get().frame
+        mode = MODE.get()
+        frame, scene = mode.frame, mode.scene
         number = 0
         if frame is not None and frame.replaying:
             number = self.frames.setdefault(frame, len(self.frames) + 1)
         self.program.lines.append(Line(
-            op, params, inputs, outputs, writes, host, user_line(),
-            self.modules[-1] if self.modules else None, number))
+            op, params, inputs, outputs, writes, host,
+            scene.here(mode) if op is None else scene.place, number))  # type: ignore[union-attr]
 
     def host(self, function: Callable[..., Any], tensors: Sequence[Tensor] = ()) -> None:
         """Take down a call that changes numbers outside (step counts, rates), or a check."""

@@ -72,7 +72,7 @@ def fold(program: Program) -> int:
                 or (sum(v.nbytes for v in line.outputs) > SMALL and not line.op.view)):
             lines.append(line)
             continue
-        with switched(grad=False, recorder=None):
+        with switched(grad=False, recorder=None, scene=None):
             found = apply(line.op, *map(Constant, arrays), **line.params)
         for value, t in zip(line.outputs, found if isinstance(found, tuple) else (found,),
                             strict=True):

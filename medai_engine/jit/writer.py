@@ -33,7 +33,7 @@ class Writer:
             shape, dtype = op.infer(*arrays, **params)
             value = self.program.value(as_strided(
                 np.empty(1, dtype), shape, packed(shape, np.dtype(dtype).itemsize)))
-        line = Line(op, params, inputs, [value], site=self.like.site, module=self.like.module,
+        line = Line(op, params, inputs, [value], place=self.like.place,
                     frame=self.like.frame)
         line.by = [*self.like.by, self.by]
         self.lines.append(line)

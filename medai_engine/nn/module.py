@@ -65,9 +65,9 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compute ``forward``; an error leaves with the path of this module."""
-        recorder = MODE.get().recorder
-        if recorder is not None:
-            return recorder.inside(self, args, kwargs)
+        scene = MODE.get().scene
+        if scene is not None:
+            return scene.inside(self, args, kwargs)
         try:
             return self.forward(*args, **kwargs)
         except MedaiError as error:

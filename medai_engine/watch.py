@@ -1,0 +1,250 @@
+"""What watches a running computation: eager ops, backward rules, and the lines of replayed plans.
+
+While somebody watches (``me.profile``, ``me.debug_nans``, ``me.jit`` taking a plan down), a
+``Scene`` hangs in the mode. It knows where the computation is: the user's source line, the
+innermost module, and in the reverse pass the op whose gradient runs, with the line and module that
+it ran at on the way forward (nodes note that while there is a scene). ``apply`` tells its watchers
+every call of an op; a plan that is replayed tells them every line.
+
+Where nobody watches there is no scene, and nothing of this runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .errors import MedaiError
+from .mode import MODE, Mode, switched
+
+if TYPE_CHECKING:
+    from .jit.plan import Plan
+    from .op import Op
+    from .tensor import Tensor
+
+__all__ = ["Place", "RunEagerly", "Scene", "Watcher", "user_line", "watching"]
+
+PACKAGE = str(Path(__file__).parent)
+# short names of source files; "" inside the package, None in its room of optimisers
+OUTSIDE: dict[str, str | None] = {}
+
+
+class Place(NamedTuple):
+    """Where a call of an op belongs.
+
+    Attributes
+    ----------
+    site : str
+        The user's source line, ``file.py:12``; of a gradient, that of the op it is the gradient of.
+    module : Module or None
+        The innermost module that was running (on the way forward).
+    path : str
+        Its dotted name and class, as in error messages: ``model.3 (Linear)``; "" outside.
+    phase : str
+        ``"forward"``, ``"backward"``, ``"recomputed"`` (forward once more, for a checkpoint) or
+        ``"optimizer"``.
+    """
+
+    site: str = ""
+    module: Any = None
+    path: str = ""
+    phase: str = "forward"
+
+
+def named(path: str) -> str | None:
+    """Return what ``OUTSIDE`` keeps of a source file."""
+    if not path.startswith(PACKAGE):
+        return path.rpartition("/")[2]
+    return None if path.startswith(f"{PACKAGE}/optim/") else ""
+
+
+def source() -> tuple[str, bool]:
+    """Return the innermost source line outside this package, and whether an optimiser called."""
+    frame: Any = sys._getframe(1)
+    optimizer = False
+    while frame is not None:
+        path = frame.f_code.co_filename
+        try:
+            name = OUTSIDE[path]
+        except KeyError:
+            name = OUTSIDE[path] = named(path)
+        if name:
+            return f"{name}:{frame.f_lineno}", optimizer
+        optimizer = optimizer or name is None
+        frame = frame.f_back
+    return "", optimizer
+
+
+def user_line() -> str:
+    """Return the innermost source line outside this package."""
+    return source()[0]
+
+
+class Watcher:
+    """What hears of a computation; a subclass fills the methods that it needs.
+
+    A watcher must not keep tensors or arrays that it is shown: memory would not be reused. Ops
+    that it computes itself are heard as well: it should use NumPy, or kernels.
+    """
+
+    def op(self, scene: Scene, op: Op, inputs: Sequence[Tensor], results: Sequence[Tensor],
+           params: dict[str, Any]) -> None:
+        """Hear of a call of an op that has just run.
+
+        ``scene.place`` says where, ``scene.began`` and ``scene.ended`` (``time.perf_counter``)
+        when its kernel ran, ``scene.node`` whose gradient it is a part of. An op that updates
+        inputs in place has no results.
+        """
+
+    def differentiate(self, scene: Scene, outputs: Sequence[Tensor]) -> None:
+        """Hear that a reverse pass is about to begin, from these outputs."""
+
+    def differentiated(self, scene: Scene, found: Mapping[tuple[Any, int], Tensor]) -> None:
+        """Hear the gradients that a reverse pass has found, by (node or leaf, output number)."""
+
+    def replay(self, scene: Scene, plan: Plan) -> None:
+        """Hear that a plan is about to run on its arguments (they are copied in)."""
+
+    def line(self, scene: Scene, plan: Plan, number: int) -> None:
+        """Hear that ``plan.calls[number]`` has run, the call of ``plan.origins[number]``.
+
+        May raise ``RunEagerly``, having put back what the plan has written.
+        """
+
+
+class RunEagerly(Exception):
+    """What a watcher raises in a replay, so that the same call runs op by op under its eyes."""
+
+
+class Scene:
+    """Where a computation is, and who watches it.
+
+    Attributes
+    ----------
+    watchers : list of Watcher
+    modules : list of Module
+        Those that are running, outermost first.
+    path : str
+        Name and class of the innermost: ``model.3 (Linear)``.
+    node : Node, Leaf or None
+        In a reverse pass the node whose gradient rule runs, or the leaf that takes its gradient.
+    place : Place
+        Of the op that is told.
+    began, ended : float
+        When its kernel began and ended, in seconds of ``time.perf_counter``.
+    """
+
+    __slots__ = ("began", "behind", "ended", "modules", "node", "path", "paths", "place",
+                 "watchers")
+
+    def __init__(self, watchers: Sequence[Watcher] = ()):
+        self.watchers = list(watchers)
+        self.modules: list[Any] = []
+        self.path = ""
+        self.paths: dict[tuple[str, Any], str] = {}
+        self.node: Any = None
+        self.behind: Place | None = None
+        self.place = Place()
+        self.began = self.ended = 0.0
+
+    def time(self, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+        """Call a kernel and note when it began and ended."""
+        self.began = perf_counter()
+        result = function(*arguments)
+        self.ended = perf_counter()
+        return result
+
+    def here(self, mode: Mode) -> Place:
+        """Return the place of an op that runs now."""
+        again = mode.frame is not None and mode.frame.replaying
+        if self.behind is not None and not again:
+            return self.behind
+        site, optimizer = source()
+        return Place(site, self.modules[-1] if self.modules else None, self.path,
+                     "recomputed" if again else "backward" if self.node is not None else
+                     "optimizer" if optimizer else "forward")
+
+    def told(self, mode: Mode, op: Op, inputs: Sequence[Tensor], results: Sequence[Tensor],
+             params: dict[str, Any]) -> None:
+        """Note the place of an op that has run, in the node of its results too; tell watchers."""
+        self.place = place = self.here(mode)
+        for result in results:
+            edge = result.node
+            if edge is not None:
+                node = getattr(edge, "node", edge)  # an op with several results has slots
+                node.place = place
+        for watcher in self.watchers:
+            watcher.op(self, op, inputs, results, params)
+
+    def enter(self, node: Any) -> None:
+        """Note whose gradient runs from now on; None: that of nobody."""
+        self.node = node
+        place = getattr(node, "place", None)  # nodes of before have none
+        self.behind = None if place is None else place._replace(phase="backward")
+
+    def reverse(self, visits: Iterator[Any], found: Mapping[tuple[Any, int], Tensor]) -> None:
+        """Walk a graph backwards to its end (``autograd.walk``); tell what was found."""
+        before, behind = self.node, self.behind
+        try:
+            for _ in visits:
+                pass
+        finally:
+            self.node, self.behind = before, behind
+        for watcher in self.watchers:
+            watcher.differentiated(self, found)
+
+    def inside(self, module: Any, args: Any, kwargs: Any) -> Any:
+        """Call a module's forward, as the innermost one."""
+        recorder = MODE.get().recorder
+        if recorder is not None:
+            recorder.called.append(module)
+        outer = self.path
+        path = self.paths.get((outer, module))
+        if path is None:
+            path = self.paths[outer, module] = self.named(module)
+        self.path = path
+        self.modules.append(module)
+        try:
+            return module.forward(*args, **kwargs)
+        except MedaiError as error:
+            error.trail.append(module)
+            raise
+        finally:
+            self.modules.pop()
+            self.path = outer
+
+    def named(self, module: Any) -> str:
+        """Return a module's dotted name below the innermost one that is running, and its class."""
+        name = "model"
+        if self.modules:
+            below = (n for n, m in self.modules[-1].named_modules() if m is module and n)
+            name = ".".join([self.path.partition(" ")[0], *list(below)[:1]])
+        return f"{name} ({type(module).__name__})"
+
+    def replay(self, plan: Plan) -> None:
+        """Run a plan's calls, and tell the watchers each with its number."""
+        for watcher in self.watchers:
+            watcher.replay(self, plan)
+        for number, (function, arguments) in enumerate(plan.calls):
+            self.time(function, arguments)
+            for watcher in self.watchers:
+                watcher.line(self, plan, number)
+
+
+@contextmanager
+def watching(watcher: Watcher) -> Iterator[Scene]:
+    """Let a watcher hear what this thread computes inside the block."""
+    scene = MODE.get().scene
+    if scene is None:
+        with switched(scene=Scene([watcher])) as mode:
+            yield mode.scene  # type: ignore[misc]
+        return
+    scene.watchers.append(watcher)
+    try:
+        yield scene
+    finally:
+        scene.watchers.remove(watcher)
