@@ -197,11 +197,12 @@ class Scene:
         for watcher in self.watchers:
             watcher.differentiated(self, found)
 
-    def inside(self, module: Any, args: Any, kwargs: Any) -> Any:
-        """Call a module's forward, as the innermost one."""
+    def inside(self, module: Any, function: Callable[..., Any], args: Any, kwargs: Any,
+               joined: Sequence[Any] = ()) -> Any:
+        """Call a module's forward, as the innermost one; ``joined``: modules that it includes."""
         recorder = MODE.get().recorder
         if recorder is not None:
-            recorder.called.append(module)
+            recorder.called += [module, *joined]
         outer = self.path
         path = self.paths.get((outer, module))
         if path is None:
@@ -209,7 +210,7 @@ class Scene:
         self.path = path
         self.modules.append(module)
         try:
-            return module.forward(*args, **kwargs)
+            return function(*args, **kwargs)
         except MedaiError as error:
             error.trail.append(module)
             raise

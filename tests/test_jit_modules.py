@@ -131,3 +131,15 @@ def test_system(name):
         found.append(losses + state(model))
     assert same(*found)
     assert len(step.plans) == 1 and found[0][0] != found[0][5]
+
+
+def test_layers_joined_by_a_sequential_are_guarded_and_named():
+    me.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.LeakyReLU(0.1), nn.MaxPool2d(2))
+    x = me.tensor(np.random.default_rng(0).normal(size=(2, 10, 10, 3)).astype(np.float32))
+    step = me.jit(lambda x: model(x))
+    for slope in (0.1, 0.5):
+        model[1].negative_slope = slope
+        for _ in range(2):
+            assert same([step(x).data], [model(x).data])
+    assert {type(line.module) for line in step.plan.program.lines} == {nn.Conv2d}

@@ -191,9 +191,9 @@ class Conv2d(_Conv):
         Tensor or None, and int
             The output, and how many layers it includes; None and 0 where each is to be called.
         """
-        count, name = 0, ""
+        count, name, mode = 0, "", MODE.get()
         parameters: tuple[float, ...] = ()
-        if self.activation or self.pool or MODE.get().backend != "fast" or not plain(self) or (
+        if self.activation or self.pool or mode.backend != "fast" or not plain(self) or (
                 type(self).forward is not Conv2d.forward):
             return None, 0
         if layers and type(layers[0]) in ACTIVATIONS and plain(layers[0]):
@@ -206,8 +206,11 @@ class Conv2d(_Conv):
         count += windows is not None
         if not count:
             return None, 0
+        given = (x, name, parameters, windows)
         try:
-            return self._computed(x, name, parameters, windows), count
+            if mode.scene is not None:
+                return mode.scene.inside(self, self._computed, given, {}, layers[:count]), count
+            return self._computed(*given), count
         except MedaiError:
             return None, 0  # one layer after the other finds whose error it is
 

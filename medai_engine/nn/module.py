@@ -67,7 +67,7 @@ class Module:
         """Compute ``forward``; an error leaves with the path of this module."""
         scene = MODE.get().scene
         if scene is not None:
-            return scene.inside(self, args, kwargs)
+            return scene.inside(self, self.forward, args, kwargs)
         try:
             return self.forward(*args, **kwargs)
         except MedaiError as error:
