@@ -114,7 +114,8 @@ def test_the_folder_is_complete(runs):
     for folder in runs.values():
         assert {p.name for p in folder.iterdir()} == {
             "checkpoint", "config.json", "evaluation.png", "held_out.csv", "history.csv",
-            "history.png", "metrics.json", "model.json", "model.safetensors", "predictions.csv"}
+            "history.png", "metrics.json", "model.json", "model.safetensors", "predictions.csv",
+            "report.html"}
         history = rows(folder / "history.csv")
         assert read_json(folder / "metrics.json")["epochs"] == len(history) > 5
         assert float(history[-1]["loss"]) < float(history[0]["loss"])

@@ -41,6 +41,7 @@ def add_risk(systems: Any, common: argparse.ArgumentParser) -> None:
                       help="names the patient where one has several rows; never split")
     data.add_argument("--impute", choices=["median"],
                       help="replace missing numbers; without it they are refused")
+    data.add_argument("--by", **OPTIONS["by"])
     model = risk.add_argument_group("model and training")
     model.add_argument("--model", choices=["logistic", "mlp"],
                        help="logistic regression (default), or a network of 16 hidden units")
@@ -70,22 +71,27 @@ class Deep(NamedTuple):
 
 DEEP = {
     "prognosis": Deep("a number ahead, from measurements", "FILE.csv", ("linear", "mlp"),
-                      ("target", "patients")),
-    "diagnosis": Deep("the class of an image", "FOLDER", ("cnn64", "cnn224", "cnn256"),
-                      ("patients", "image-size", "balance")),
+                      ("target", "patients", "by")),
+    "diagnosis": Deep("the class of an image", "PATH", ("cnn64", "cnn224", "cnn256"),
+                      ("patients", "image-size", "window", "balance", "by")),
     "history": Deep("the outcome of a stay, from its course", "FILE.csv",
-                    ("lstm64", "gru64", "rnn64"), ("target", "patients", "balance")),
+                    ("lstm64", "gru64", "rnn64"), ("target", "patients", "balance", "by")),
     "phases": Deep("the phase of a procedure, step by step", "FILE.npz",
-                   ("lstm128x2", "lstm64-dropout")),
-    "autoencoder": Deep("images through a narrow code and back", "PATH", ("ae", "deep"),
-                        ("image-size",)),
+                   ("lstm128x2", "lstm64-dropout"), ("by",)),
+    "autoencoder": Deep("images through a narrow code and back", "PATH", ("ae", "deep", "conv"),
+                        ("image-size", "window", "by")),
 }
 OPTIONS: dict[str, dict[str, Any]] = {
     "target": {"metavar": "COLUMN", "help": "the outcome's column"},
     "patients": {"metavar": "NAME", "help": "the column (for images a CSV file of file and "
                  "patient) that names the patient; patients are never split"},
     "image-size": {"metavar": "N", "help": "pixels along each side"},
+    "window": {"nargs": "+", "metavar": "CENTER WIDTH", "help": "grey scale of DICOM images, in "
+               "their units (Hounsfield for CT): two numbers, or lung, soft, bone, brain, wide"},
     "balance": {"action": "store_true", "help": "weigh every class the same, however rare"},
+    "by": {"nargs": "+", "metavar": "COLUMN",
+           "help": "score the held-out samples of each group of a column apart, too (sex, age, "
+           "site, ...)"},
 }
 
 
@@ -142,6 +148,7 @@ def add_treatment(systems: Any, common: argparse.ArgumentParser) -> None:
     data.add_argument("--impute", choices=["median"],
                       help="replace missing numbers; without it the svm refuses them, forest and "
                       "tree send them to the better side")
+    data.add_argument("--by", **OPTIONS["by"])
     model = treatment.add_argument_group("model")
     model.add_argument("--model", choices=["forest", "svm", "tree"],
                        help="random forest (default), support vector machine, or one tree")
@@ -158,6 +165,7 @@ def run_risk(options: argparse.Namespace) -> int:
 
     from ..systems import Options, train_risk
     from ..systems.folder import report
+    from ..systems.subgroups import subgroup_lines
 
     given = {field.name: getattr(options, field.name) for field in fields(Options)
              if field.name in options}
@@ -173,7 +181,8 @@ def run_risk(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("\nmedai: interrupted before one epoch was done; nothing to keep", file=sys.stderr)
         return 130
-    print(f"held out: {report(risk.scores, risk.target, risk.classes[1])}")
+    print("\n".join([f"held out: {report(risk.scores, risk.target, risk.classes[1])}",
+                     *subgroup_lines(risk.subgroups)]))
     for note in risk.notes:
         print(f"note: {note}", file=sys.stderr)
     folder = risk.folder
@@ -195,7 +204,7 @@ def run_deep(options: argparse.Namespace) -> int:
 
     return commands.train(options.system, chosen(
         options, "data", "target", "patients", "model", "epochs", "batch_size", "lr",
-        "image_size", "balance", "seed"), getattr(options, "out", None),
+        "image_size", "window", "balance", "by", "seed"), getattr(options, "out", None),
         getattr(options, "resume", None))
 
 
@@ -211,6 +220,6 @@ def run_treatment(options: argparse.Namespace) -> int:
     """Train the treatment system."""
     from ..systems import treatment_command
 
-    names = ("data", "target", "group", "model", "impute", "seed")
+    names = ("data", "target", "group", "model", "impute", "by", "seed")
     return treatment_command.train({name: getattr(options, name) for name in names
                                     if name in options}, getattr(options, "out", None))

@@ -11,6 +11,9 @@ from .grammar import at_least
 
 __all__ = ["add_use"]
 
+PATIENTS = ("the column (for images a CSV file of file and patient) that names the patient, where "
+            "it is another than in training")
+
 
 def add_use(commands: Any, common: argparse.ArgumentParser) -> None:
     """Add the grammar of the commands on a run folder."""
@@ -19,7 +22,8 @@ def add_use(commands: Any, common: argparse.ArgumentParser) -> None:
                                   description="Predict with a run folder of medai train.")
     predict.add_argument("folder", metavar="RUN", help="the run folder")
     predict.add_argument("--data", required=True, metavar="PATH",
-                         help="the new patients, in the form of the training data")
+                         help="the new patients, in the form of the training data (a table, an "
+                         "NPZ file, a folder of images, DICOM files among them)")
     predict.add_argument("--out", metavar="FILE.csv", help="where to write; else standard output")
     predict.set_defaults(run=run_predict)
 
@@ -28,12 +32,20 @@ def add_use(commands: Any, common: argparse.ArgumentParser) -> None:
                                 description="Score a run folder of medai train.")
     judge.add_argument("folder", metavar="RUN", help="the run folder")
     judge.add_argument("--data", metavar="PATH", help="new patients whose outcomes are known")
+    judge.add_argument("--by", nargs="+", metavar="COLUMN",
+                       help="score the groups of a column apart, too: sex, age, site, ...")
+    judge.add_argument("--patients", metavar="NAME", help=PATIENTS)
     judge.set_defaults(run=run_evaluate)
 
     versus = commands.add_parser("compare", parents=[common], help="two runs side by side",
-                                 description="Compare the held-out scores of two runs.")
+                                 description="Compare two runs on the cases that both held "
+                                 "out, or on new ones: scores, their differences, and paired "
+                                 "tests.")
     versus.add_argument("first", metavar="RUN")
     versus.add_argument("second", metavar="RUN")
+    versus.add_argument("--data", metavar="PATH",
+                        help="new patients whose outcomes are known, that neither run saw")
+    versus.add_argument("--patients", metavar="NAME", help=PATIENTS)
     versus.set_defaults(run=run_compare)
 
     make = commands.add_parser("synthesize", parents=[common],
@@ -89,14 +101,14 @@ def run_evaluate(options: argparse.Namespace) -> int:
     """Print scores."""
     from ..systems import commands
 
-    return commands.evaluate(options.folder, options.data)
+    return commands.evaluate(options.folder, options.data, options.by, options.patients)
 
 
 def run_compare(options: argparse.Namespace) -> int:
     """Print two runs side by side."""
-    from ..systems import commands
+    from ..systems.comparing import compare
 
-    return commands.compare(options.first, options.second)
+    return compare(options.first, options.second, options.data, options.patients)
 
 
 def run_synthesize(options: argparse.Namespace) -> int:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import DataError, ParameterError, extra, say
+from .pictures import is_dicom, read_picture
 from .tables import read_csv
+from .transforms import Resize, Window
 
 __all__ = ["ImageFolder", "read_image"]
 
@@ -18,30 +20,38 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff"}
 MODES = {1: "L", 3: "RGB"}
 
 
-def read_image(path: str | Path, size: tuple[int, int] | None = None, channels: int | None = None
-               ) -> np.ndarray:
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green, blue (ITU-R BT.601)
+
+
+def read_image(path: str | Path, size: tuple[int, int] | None = None, channels: int | None = None,
+               window: Window | None = None) -> np.ndarray:
     """Return an image as (H, W, C), float32 between 0 and 1.
 
     Parameters
     ----------
     path : str
         A PNG, JPEG, BMP, GIF (first frame) or TIFF file. A camera's rotation (EXIF) is applied;
-        transparency is laid over black; 16-bit grey keeps its depth.
+        transparency is laid over black; 16-bit grey keeps its depth. Or a DICOM file of one frame,
+        as ``read_picture`` shows it.
     size : pair of int, optional
         (H, W) to resample to, with a filter that covers all source pixels (no aliasing).
     channels : {None, 1, 3}
         1 makes grey of colour (luma), 3 repeats grey; None keeps what the file has.
+    window : Window, optional
+        The grey scale of DICOM files; others are as they are.
 
     Raises
     ------
     DataError
         When the file is missing, damaged or no image.
     MissingExtraError
-        When Pillow is not installed.
+        When Pillow (for DICOM, pydicom) is not installed.
     """
     if channels not in (None, *MODES):
         raise ParameterError(say("read_image", "channels 1, 3 or None", repr(channels),
                                  "Use channels=1 for grey, 3 for colour"))
+    if is_dicom(path):
+        return fitted(read_picture(path, window).array, size, channels)
     pillow = extra("PIL.Image", "data", "reading images")
     turn = extra("PIL.ImageOps", "data", "reading images").exif_transpose
     try:
@@ -76,12 +86,22 @@ def read_image(path: str | Path, size: tuple[int, int] | None = None, channels: 
     return array / np.float32(top)
 
 
+def fitted(image: np.ndarray, size: tuple[int, int] | None, channels: int | None) -> np.ndarray:
+    """Return an image (H, W, 1) or (H, W, 3) in another size and number of channels."""
+    if channels == 1 and image.shape[-1] == 3:
+        image = image @ LUMA[:, None]
+    elif channels == 3 and image.shape[-1] == 1:
+        image = np.repeat(image, 3, axis=-1)
+    return np.ascontiguousarray(image if size is None else Resize(size)(image))
+
+
 class ImageFolder:
     """Images of a folder with one sub-folder per class: ``dataset[i] = (image, class number)``.
 
-    Images are decoded when they are asked for, all to one size and number of channels. A file that
-    is no image or is damaged is left out and listed in ``skipped``, never silently: every file is
-    opened once when the dataset is made.
+    PNG, JPEG and other pictures and DICOM files (with or without ``.dcm``) may be mixed. Images are
+    decoded when they are asked for, all to one size and number of channels. A file that is no image
+    or is damaged is left out and listed in ``skipped``, never silently: every file is opened once
+    when the dataset is made.
 
     Parameters
     ----------
@@ -96,7 +116,10 @@ class ImageFolder:
         ``f(image)`` on every decoded image, (H, W, C) float32.
     patients : str, optional
         A CSV file with columns ``file`` (path inside the folder) and ``patient``, for splits that
-        keep patients apart: ``dataset.groups``.
+        keep patients apart: ``dataset.groups``. Without it DICOM files name their patient
+        themselves (PatientID), and an image that names none counts as a patient.
+    window : Window, optional
+        The grey scale of DICOM files (see ``read_picture``).
 
     Attributes
     ----------
@@ -104,7 +127,10 @@ class ImageFolder:
     labels : array of int64, shape (N,)
     files : list of Path
     groups : array of str or None
-        The patient of each image.
+        The patient of each image; None where neither a table nor a file names one.
+    about : dict of str to array
+        What else is known of each image: the table's other columns, else what DICOM files say
+        (sex, age, site, scanner); None where nothing is.
     skipped : list of (Path, str)
         What was left out, and why.
 
@@ -117,7 +143,7 @@ class ImageFolder:
 
     def __init__(self, root: str | Path, size: int | tuple[int, int] = 64,
                  channels: int | None = None, transform: Callable[[np.ndarray], Any] | None = None,
-                 patients: str | Path | None = None):
+                 patients: str | Path | None = None, window: Window | None = None):
         self.root = Path(root)
         self.size = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
         if min(self.size) < 1:
@@ -137,18 +163,19 @@ class ImageFolder:
                                 f"{len(self.classes)} ({', '.join(self.classes) or 'none'})",
                                 "Sort the images into sub-folders named after their classes"))
         self.transform = transform
+        self.window = window
         self.skipped: list[tuple[Path, str]] = []
         self.files: list[Path] = []
         labels: list[int] = []
-        modes: Counter[bool] = Counter()
+        looks: list[Look] = []
         for number, name in enumerate(self.classes):
             before = len(self.files)
             for path in sorted(p for p in (self.root / name).rglob("*") if p.is_file()):
-                coloured, reason = _look(path)
-                if reason:
-                    self.skipped.append((path, reason))
+                found = look(path, window)
+                if isinstance(found, str):
+                    self.skipped.append((path, found))
                     continue
-                modes[coloured] += 1
+                looks.append(found)
                 self.files.append(path)
                 labels.append(number)
             if len(self.files) == before:
@@ -157,27 +184,19 @@ class ImageFolder:
                     if any(self.root / name in p.parents for p, _ in self.skipped) else "none",
                     "Add images or remove the sub-folder"))
         self.labels = np.array(labels, np.int64)
-        self.channels = channels or (3 if modes[True] > modes[False] else 1)
-        self.groups = None if patients is None else self._patients(patients)
-
-    def _patients(self, path: str | Path) -> np.ndarray:
-        table = read_csv(path)
-        table.require(["file", "patient"])
-        names = {str(Path(name)): who for name, who in
-                 zip(table.text("file"), table.text("patient"), strict=True)}
-        own = [str(p.relative_to(self.root)) for p in self.files]
-        unknown = [name for name in own if name not in names]
-        if unknown:
-            raise DataError(say(str(path), "a patient for every image",
-                                f"none for {unknown[0]} ({len(unknown)} in all)",
-                                f"Add rows with the path inside {self.root}, such as {own[0]}"))
-        return np.array([names[name] for name in own])
+        coloured = sum(found.coloured for found in looks)
+        self.channels = channels or (3 if coloured > len(looks) - coloured else 1)
+        self.scales = Counter(found.scale for found in looks if found.scale)
+        self.nameless = sum(not found.patient for found in looks)
+        self.names = [str(p.relative_to(self.root)) for p in self.files]
+        self.groups, self.about = told(looks, self.names) if patients is None else (
+            patients_of(patients, self.names, self.root))
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[Any, np.int64]:
-        image = read_image(self.files[index], self.size, self.channels)
+        image = read_image(self.files[index], self.size, self.channels, self.window)
         return (image if self.transform is None else self.transform(image)), self.labels[index]
 
     def arrays(self, rows: Sequence[int] | np.ndarray | None = None
@@ -191,17 +210,66 @@ class ImageFolder:
         counts = np.bincount(self.labels, minlength=len(self.classes))
         lines = [f"{len(self)} images of {self.size[0]} x {self.size[1]} x {self.channels}: "
                  + ", ".join(f"{n} {name}" for n, name in zip(counts, self.classes, strict=True))]
+        lines += [f"grey values of {n} DICOM images: {scale}" for scale, n in self.scales.items()]
         lines += [f"left out: {path} ({reason})" for path, reason in self.skipped[:10]]
         if len(self.skipped) > 10:
             lines.append(f"left out: {len(self.skipped) - 10} more")
         return "\n".join(lines)
 
 
-def _look(path: Path) -> tuple[bool, str]:
-    """Return whether an image is coloured, and why it cannot be used, or ""."""
-    if path.suffix.lower() not in SUFFIXES:
-        return False, "no image by its name"
+class Look(NamedTuple):
+    """What is known of a file without keeping its image."""
+
+    coloured: bool
+    scale: str = ""  # of DICOM files, as the rest
+    patient: str = ""
+    about: dict[str, str] | None = None
+
+
+def look(path: Path, window: Window | None = None) -> Look | str:
+    """Return what is known of an image, or why it cannot be used."""
     try:
-        return read_image(path).shape[-1] == 3, ""
+        if is_dicom(path):
+            array, *known = read_picture(path, window)
+            return Look(array.shape[-1] == 3, *known)
+        if path.suffix.lower() not in SUFFIXES:
+            return "no image by its name"
+        return Look(read_image(path).shape[-1] == 3)
     except DataError as error:
-        return False, str(error).partition("got ")[2].partition(". ")[0]
+        return str(error).partition("got ")[2].partition(". ")[0]
+
+
+def told(looks: Sequence[Look], names: Sequence[str]
+         ) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+    """Return the patient of each image and what else is known, as the files say it."""
+    keys = sorted({key for found in looks for key in found.about or ()})
+    about = {key: np.array([(found.about or {}).get(key) for found in looks], object)
+             for key in keys}
+    if not any(found.patient for found in looks):
+        return None, about
+    return np.array([found.patient or f"file {name}"
+                     for found, name in zip(looks, names, strict=True)]), about
+
+
+def patients_of(path: str | Path, names: Sequence[str], root: Path
+                ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return the patient of each image, and the other columns, from a table of files.
+
+    Parameters
+    ----------
+    path : str
+        A CSV file with columns ``file`` and ``patient``.
+    names : list of str
+        The images, as paths inside the folder ``root``.
+    """
+    table = read_csv(path)
+    table.require(["file", "patient"])
+    rows = {str(Path(name)): row for row, name in enumerate(table.text("file").tolist())}
+    unknown = [name for name in names if name not in rows]
+    if unknown:
+        raise DataError(say(str(path), "a patient for every image",
+                            f"none for {unknown[0]} ({len(unknown)} in all)",
+                            f"Add rows with the path inside {root}, such as {names[0]}"))
+    table = table.take(np.array([rows[name] for name in names]))
+    return table.text("patient"), {name: column for name, column in table.columns.items()
+                                   if name not in ("file", "patient")}

@@ -9,7 +9,7 @@ Interpolation leans on SciPy (extra ``data``).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -153,13 +153,28 @@ class Normalize:
 class Window:
     """The grey scale that radiologists look at: ``center - width / 2`` is 0, ``+ width / 2`` 1.
 
-    In Hounsfield units for CT: lung (-600, 1500), soft tissue (40, 400), bone (400, 1800).
+    ``Window.named`` has the usual ones for CT in Hounsfield units.
     """
+
+    NAMES: ClassVar[dict[str, tuple[float, float]]] = {
+        "lung": (-600.0, 1500.0), "soft": (40.0, 400.0), "bone": (400.0, 1800.0),
+        "brain": (40.0, 80.0), "wide": (0.0, 2000.0)}
 
     def __init__(self, center: float, width: float):
         self.center, self.width = float(center), float(width)
         if self.width <= 0:
             raise ParameterError(say("Window", "a width over 0", repr(width), "Use width=400"))
+
+    @classmethod
+    def named(cls, name: str) -> Window:
+        """Return a usual window: lung, soft (tissue), bone, brain, or wide, which has all."""
+        if name not in cls.NAMES:
+            raise ParameterError(say("window", f"one of {', '.join(cls.NAMES)}, or center and "
+                                     "width", repr(name), 'Use "lung", or Window(-600, 1500)'))
+        return cls(*cls.NAMES[name])
+
+    def __repr__(self) -> str:
+        return f"Window({self.center:g}, {self.width:g})"
 
     def __call__(self, x: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
         """Return x between 0 and 1; needs no random numbers."""

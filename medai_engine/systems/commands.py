@@ -1,4 +1,4 @@
-"""What the commands do with run folders: train, predict, evaluate, compare, synthesize."""
+"""What the commands do with run folders: train, predict, evaluate, synthesize."""
 
 from __future__ import annotations
 
@@ -13,18 +13,12 @@ from ..io import read_json
 from ..io.files import write_atomically
 from ..training.evaluation import Score
 from . import deep, generative
-from .coding import Autoencoder
 from .folder import csv_text, system_of
-from .imaging import Diagnosis
-from .prognosis import Prognosis
+from .judging import SYSTEMS, judge
 from .report import score_lines
-from .sequences import Histories, Phases
+from .subgroups import by_subgroup, require_columns, subgroup_lines
 
-__all__ = ["SYSTEMS", "compare", "evaluate", "predict", "synthesize", "train", "train_gan"]
-
-SYSTEMS: dict[str, deep.System] = {system.name: system for system in (
-    Prognosis(), Diagnosis(), Histories(), Phases(), Autoencoder())}
-
+__all__ = ["SYSTEMS", "evaluate", "predict", "synthesize", "train", "train_gan"]
 
 def train(name: str, given: dict[str, Any], out: str | None, resume: str | None) -> int:
     """Train a system and say what came out."""
@@ -42,9 +36,10 @@ def train(name: str, given: dict[str, Any], out: str | None, resume: str | None)
         return 130
     held = run.config["patients"]["held out"]
     print(f"held out: {held} samples of {run.config['source']}")
-    print("\n".join(score_lines(run.scores)))
-    if run.config["options"]["data"] is None and system.floor[0] in run.scores:
-        label, floor = system.floor
+    print("\n".join([*score_lines(run.scores), *subgroup_lines(run.subgroups)]))
+    label, floor = system.models[run.config["options"]["model"] or next(iter(
+        system.models))].floor or system.floor
+    if run.config["options"]["data"] is None and label in run.scores:
         reached = run.scores[label].value
         print(f"  {label} {reached:.3f} is {'above' if reached >= floor else 'BELOW'} the floor of "
               f"{floor} for this data")
@@ -74,35 +69,37 @@ def predict(folder: str, data: str, out: str | None) -> int:
     for note in cohort.notes:
         print(f"note: {note}", file=sys.stderr)
     if len(cohort.y) == len(found):
-        print("known outcomes:\n" + "\n".join(score_lines(known(run, cohort, found))),
+        print("known outcomes:\n" + "\n".join(score_lines(run.system.scores(cohort, found))),
               file=sys.stderr)
     return 0
 
 
-def known(run: deep.Run, cohort: deep.Cohort, found: np.ndarray) -> dict[str, Score]:
-    """Return the scores of samples whose outcomes are known."""
-    if isinstance(run.system, Autoencoder):  # its yardstick is the training images' mean
-        mean = np.array(run.config["plan"]["mean"])
-        y = cohort.y.astype(np.float64)
-        share = 1 - float(((found - y) ** 2).sum() / ((y - mean) ** 2).sum())
-        return {"explained": Score(share, share, share, "none")}
-    return run.system.scores(cohort, found)
+def evaluate(folder: str, data: str | None, by: list[str] | None = None,
+             patients: str | None = None) -> int:
+    """Print the scores of a run on its held-out samples, or on new ones with outcomes.
 
-
-def evaluate(folder: str, data: str | None) -> int:
-    """Print the scores of a run on its held-out samples, or on a file with outcomes."""
+    Parameters
+    ----------
+    folder, data, patients
+        See ``judge``.
+    by : list of str, optional
+        Columns by which the samples are scored apart as well.
+    """
     if data is None:
+        if by:
+            raise ParameterError(say("evaluate", "--data PATH with --by", "none", "Pass the data, "
+                                     "or train with --by for the held-out samples"))
         print(f"{folder}: held out")
         print("\n".join(score_lines(saved(folder))))
+        for line in subgroup_lines(read_json(Path(folder) / "metrics.json").get("subgroups", {})):
+            print(line)
         return 0
-    run = deep.load_run(folder, SYSTEMS)
-    cohort = run.system.read(data, run.config)
-    if not len(cohort.y):
-        raise DataError(say(data, f"outcomes ({run.config['target']})", "none",
-                            "Add them, or use medai predict"))
-    print(f"{folder}: {len(cohort.y)} samples of {data}")
-    print("\n".join(score_lines(known(run, cohort, run.outputs(cohort)))))
-    for note in cohort.notes:
+    part, found, score = judge(folder, data, patients)
+    require_columns(part.about, by)
+    print(f"{folder}: {len(found)} samples of {data}")
+    print("\n".join([*score_lines(score(part, found)),
+                     *subgroup_lines(by_subgroup(score, part, found, by))]))
+    for note in part.notes:
         print(f"note: {note}", file=sys.stderr)
     return 0
 
@@ -127,28 +124,6 @@ def saved(folder: str) -> dict[str, Score]:
             low, high = intervals.get(name, (value, value))
             scores[name] = Score(float(value), float(low), float(high), "")
     return scores
-
-
-def compare(first: str, second: str) -> int:
-    """Print the held-out scores of two runs side by side."""
-    kinds = system_of(first), system_of(second)
-    if kinds[0] != kinds[1]:
-        raise ParameterError(say("compare", "two runs of one system", f"{kinds[0]} and {kinds[1]}",
-                                 "Compare runs that answer the same question"))
-    one, two = saved(first), saved(second)
-    digests = [read_json(Path(f) / "config.json").get("data_sha256") for f in (first, second)]
-    seeds = [read_json(Path(f) / "config.json")["options"].get("seed") for f in (first, second)]
-    width = max(map(len, [*one, *two]))
-    print(f"{'':{width}}  {first:>24}  {second:>24}")
-    for name in [*one, *(n for n in two if n not in one)]:
-        cells = [f"{s.value:.4f} ({s.low:.3f}-{s.high:.3f})" if s else "-"
-                 for s in (one.get(name), two.get(name))]
-        apart = name in one and name in two and (
-            one[name].low > two[name].high or two[name].low > one[name].high)
-        print(f"{name:{width}}  {cells[0]:>24}  {cells[1]:>24}{'  intervals apart' * apart}")
-    if digests[0] != digests[1] or seeds[0] != seeds[1]:
-        print("note: the runs were scored on different samples", file=sys.stderr)
-    return 0
 
 
 def train_gan(given: dict[str, Any], out: str | None) -> int:

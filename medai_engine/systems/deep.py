@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,106 +17,19 @@ import numpy as np
 from .. import nn, optim
 from ..data import split_by_group, split_stratified
 from ..data.loader import order
-from ..errors import DataError, MissingExtraError, ParameterError, say
+from ..errors import DataError, MissingExtraError, say
 from ..generator import manual_seed
 from ..io import load, read_json, write_json
 from ..training import Checkpoint, EarlyStopping, StopOnNaN
-from ..training.evaluation import Score, evaluate_classes, evaluate_risk, evaluate_values
+from ..training.evaluation import Score
+from .cohort import IGNORED, Cohort, Options
 from .folder import new_folder, read_config, system_of, write_rows
+from .subgroups import by_subgroup, require_columns
 
-__all__ = ["IGNORED", "Cohort", "Options", "Recipe", "Run", "System", "evaluated", "load_run",
-           "predictions", "train"]
+__all__ = ["IGNORED", "Cohort", "Options", "Recipe", "Run", "System", "load_run", "predictions",
+           "train"]
 
 HELD_OUT, VALIDATION = 0.25, 0.15  # of all patients; of the remaining ones
-IGNORED = -100  # the label of a step that does not count
-
-
-@dataclass
-class Options:
-    """What a run was asked for; ``config.json`` holds it.
-
-    Attributes
-    ----------
-    data : str or None
-        A file or folder; None for the system's own data.
-    target : str or None
-        The outcome's column, in tables.
-    patients : str or None
-        Which column (or, for images, which CSV file) names the patient.
-    model : str or None
-        One of the system's models; None for its first.
-    epochs, batch_size, lr : int, int, float or None
-        None takes the model's recipe.
-    image_size : int or None
-        Pixels along each side.
-    balance : bool
-        Weigh every class the same in training, however rare.
-    seed : int
-        Of the split, the first weights and the order.
-    """
-
-    data: str | None = None
-    target: str | None = None
-    patients: str | None = None
-    model: str | None = None
-    epochs: int | None = None
-    batch_size: int | None = None
-    lr: float | None = None
-    image_size: int | None = None
-    balance: bool = False
-    seed: int = 0
-
-    def check(self, system: System) -> None:
-        """Refuse options that no run of a system can have."""
-        where = f"train {system.name}"
-        if self.model is not None and self.model not in system.models:
-            raise ParameterError(say(where, f"model of {', '.join(system.models)}",
-                                     repr(self.model), f"Use --model {next(iter(system.models))}"))
-        for name, value in (("epochs", self.epochs), ("batch-size", self.batch_size),
-                            ("image-size", self.image_size)):
-            if value is not None and value < 1:
-                raise ParameterError(say(where, f"{name} of at least 1", value,
-                                         f"Leave out --{name} for the recipe's"))
-        if self.lr is not None and not 0 < self.lr < float("inf"):
-            raise ParameterError(say(where, "a learning rate above 0", self.lr,
-                                     "Leave out --lr for the recipe's"))
-
-
-@dataclass
-class Cohort:
-    """Samples with their outcomes.
-
-    Attributes
-    ----------
-    x : array of shape (N, ...)
-        What the system's ``features`` takes.
-    y : array
-        (N,) class numbers or values; (N, T) class numbers per step, ``IGNORED`` where none is.
-    classes : list of str
-        Their names; none of values.
-    groups : array of shape (N,) or None
-        The patient of each row.
-    names : list of str
-        What each row is called: a file, a patient, a number.
-    source, target : str
-        Where it came from; what is predicted.
-    notes : list of str
-        What was left out or filled in.
-    """
-
-    x: np.ndarray
-    y: np.ndarray
-    classes: list[str]
-    groups: np.ndarray | None
-    names: list[str]
-    source: str
-    target: str
-    notes: list[str] = field(default_factory=list)
-
-    def take(self, rows: np.ndarray) -> Cohort:
-        """Return some of the rows."""
-        return replace(self, x=self.x[rows], y=self.y[rows], names=[self.names[i] for i in rows],
-                       groups=None if self.groups is None else self.groups[rows])
 
 
 @dataclass(frozen=True)
@@ -128,6 +41,7 @@ class Recipe:
     batch_size: int = 32
     lr: float = 1e-3
     patience: int = 5
+    floor: tuple[str, float] | None = None  # on the system's own data; None takes the system's
 
 
 class System:
@@ -152,8 +66,11 @@ class System:
         """Return the samples to train on; may fill in options."""
         raise NotImplementedError
 
-    def read(self, path: str, config: dict[str, Any]) -> Cohort:
-        """Return new samples for a trained model; outcomes may be missing (y empty)."""
+    def read(self, path: str, config: dict[str, Any], patients: str | None = None) -> Cohort:
+        """Return new samples for a trained model; outcomes may be missing (y empty).
+
+        ``patients`` is what names the patient there, where it is not what it was in training.
+        """
         raise NotImplementedError
 
     def plan(self, cohort: Cohort, rows: np.ndarray) -> dict[str, Any]:
@@ -166,7 +83,7 @@ class System:
 
     def scores(self, part: Cohort, found: np.ndarray) -> dict[str, Score]:
         """Return what the outputs for samples with known outcomes are worth."""
-        return evaluated(part.y, found, part.classes, part.groups)
+        return part.scores(found)
 
     def drawings(self, run: Run, folder: Path, cohort: Cohort, output: np.ndarray) -> None:
         """Draw figures of the held-out samples into the run folder."""
@@ -184,6 +101,7 @@ class Run:
     history: Any = None
     interrupted: bool = False
     notes: list[str] = field(default_factory=list)
+    subgroups: dict[str, Any] = field(default_factory=dict)
 
     @property
     def classes(self) -> list[str]:
@@ -205,19 +123,6 @@ def outputs(model: Any, x: np.ndarray, classes: bool, scale: Any) -> np.ndarray:
         return z[:, 0] * scale[1] + scale[0]
     e = np.exp(z - z.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
-
-
-def evaluated(y: np.ndarray, output: np.ndarray, classes: list[str], groups: np.ndarray | None
-              ) -> dict[str, Score]:
-    """Return the scores that fit the kind of outcome."""
-    if not classes:
-        return evaluate_values(y, output, patients=groups)
-    if y.ndim > 1:
-        known = y != IGNORED
-        return evaluate_classes(y[known], output[known], classes, repeats=200)
-    if len(classes) == 2:
-        return evaluate_risk(y, output[:, 1], patients=groups)
-    return evaluate_classes(y, output, classes)
 
 
 def split(cohort: Cohort, seed: int, fraction: float) -> tuple[np.ndarray, np.ndarray]:
@@ -263,6 +168,7 @@ def train(system: System, options: Options | None = None, out: str | Path | None
         options.epochs = epochs or options.epochs
     options.check(system)
     cohort = system.gather(options)
+    require_columns(cohort.about, options.by)
     rows, held = split(cohort, options.seed, HELD_OUT)
     inner, watched = split(cohort.take(rows), options.seed, VALIDATION)
     check_parts(system, cohort, {"training": rows[inner], "validation": rows[watched],
@@ -293,7 +199,8 @@ def train(system: System, options: Options | None = None, out: str | Path | None
     part = cohort.take(held)
     found = outputs(model, x[held], bool(cohort.classes), scale)
     run = Run(system, folder, model, config, system.scores(part, found),
-              history=model.compiled.history, interrupted=interrupted, notes=list(cohort.notes))
+              history=model.compiled.history, interrupted=interrupted, notes=list(cohort.notes),
+              subgroups=by_subgroup(system.scores, part, found, options.by))
     write(run, part, found)
     return run
 
@@ -363,6 +270,7 @@ def write(run: Run, part: Cohort, found: np.ndarray) -> None:
     run.history.to_csv(folder / "history.csv")
     write_json(folder / "metrics.json", {
         "held_out": {name: score._asdict() for name, score in run.scores.items()},
+        "subgroups": run.subgroups,
         "epochs": len(run.history), "interrupted": run.interrupted})
     write_rows(folder / "predictions.csv", *predictions(run, part, found))
     try:
@@ -377,27 +285,26 @@ def write(run: Run, part: Cohort, found: np.ndarray) -> None:
 
 def predictions(run: Run, part: Cohort, found: np.ndarray) -> tuple[list[str], list[list[Any]]]:
     """Return the header and the rows of predictions, with outcomes where they are known."""
-    known = len(part.y) == len(found)
+    known = [run.config["target"]] if len(part.y) == len(found) else []
+    names, heads = part.heads()
     if found.ndim > 1 and not run.classes:
         errors = ((found - part.y) ** 2).mean(axis=1)
-        return ["sample", "squared error"], [[name, f"{e:.6g}"] for name, e in
-                                             zip(part.names, errors, strict=True)]
+        return [*names, "squared error"], [[*head, f"{e:.6g}"] for head, e in
+                                           zip(heads, errors, strict=True)]
     if not run.classes:
-        header = ["sample", *([run.config["target"]] if known else []), "prediction"]
-        return header, [[name, *([f"{part.y[i]:.6g}"] if known else []), f"{found[i]:.6g}"]
-                        for i, name in enumerate(part.names)]
-    risks = [f"p({name})" for name in run.classes]
+        return [*names, *known, "prediction"], [
+            [*head, *([f"{part.y[i]:.6g}"] if known else []), f"{found[i]:.6g}"]
+            for i, head in enumerate(heads)]
     step = ["step"] if found.ndim == 3 else []
-    header = ["sample", *step, *([run.config["target"]] if known else []), "prediction", *risks]
     rows: list[list[Any]] = []
-    for i, name in enumerate(part.names):
+    for i, head in enumerate(heads):
         for t, p in enumerate(found[i].reshape(-1, len(run.classes))):
             truth = part.y[i].reshape(-1)[t] if known else IGNORED
             if known and truth == IGNORED:
                 continue
-            rows.append([name, *([t] if step else []), *([run.classes[truth]] if known else []),
+            rows.append([*head, *([t] if step else []), *([run.classes[truth]] if known else []),
                          run.classes[int(p.argmax())], *(f"{v:.6g}" for v in p)])
-    return header, rows
+    return [*names, *step, *known, "prediction", *(f"p({n})" for n in run.classes)], rows
 
 
 def load_run(folder: str | Path, systems: dict[str, System]) -> Run:

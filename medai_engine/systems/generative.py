@@ -29,8 +29,8 @@ from ..ops.shape import concat
 from ..random import normal
 from ..tensor import Tensor
 from ..training.metrics import roc_auc
+from .arrays import read_npz
 from .folder import new_folder, read_config
-from .sequences import _npz
 
 __all__ = ["Generator", "SynthesisOptions", "load_generator", "privacy", "synthesize",
            "train_synthesis", "usefulness"]
@@ -114,7 +114,7 @@ def cases(options: SynthesisOptions) -> tuple[np.ndarray, np.ndarray, str]:
     """Return samples, class numbers and where they came from."""
     if options.data is None:
         return *datasets.digits(), "1,797 handwritten digits (scikit-learn's copy)"
-    found = _npz(options.data)
+    found = read_npz(options.data)
     if not {"x", "y"} <= set(found) or len(found["x"]) != len(found["y"]) or found["y"].ndim != 1:
         raise DataError(say(options.data, "arrays x (N, ...) and y (N,)",
                             f"{ {k: v.shape for k, v in found.items()} }",

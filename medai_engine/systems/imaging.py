@@ -9,8 +9,10 @@ import numpy as np
 
 from .. import nn
 from ..data import ImageFolder, datasets
-from ..data.images import SUFFIXES, read_image
-from ..errors import DataError, MedaiError, say
+from ..data.images import look, patients_of, read_image, told
+from ..data.transforms import Window
+from ..errors import DataError, say
+from .arrays import columns_of, images_of, read_npz
 from .deep import Cohort, Options, Recipe, System
 
 __all__ = ["Diagnosis"]
@@ -47,9 +49,12 @@ def _network(shape: tuple[int, ...], classes: int, filters: tuple[int, ...], hid
 class Diagnosis(System):
     """Which class an image belongs to.
 
-    ``--data`` is a folder with one sub-folder of images per class (any sizes, grey or colour);
-    ``--patients`` a CSV file with columns ``file`` and ``patient``, so that no patient is in two
-    parts. Without data: 2,000 made-up CT-like slices of 500 patients, half with a nodule.
+    ``--data`` is a folder with one sub-folder of images per class (any sizes, grey or colour, DICOM
+    files among them) or an NPZ file with ``x`` (N, H, W) or (N, H, W, C), ``y`` (N,) and, if known,
+    ``patients`` (N,). ``--patients`` is a CSV file with columns ``file`` and ``patient``, so that
+    no patient is in two parts; DICOM files name their patients themselves. ``--window`` is the
+    grey scale of DICOM images. Without data: 2,000 made-up CT-like slices of 500 patients, half
+    with a nodule.
     """
 
     name = "diagnosis"
@@ -64,28 +69,77 @@ class Diagnosis(System):
 
     def gather(self, options: Options) -> Cohort:
         """Return the images of a folder, or made-up slices."""
+        if options.data is not None and str(options.data).endswith(".npz"):
+            size = options.image_size
+            return self._file(options.data, (size, size) if size else None, options.window)
         size = options.image_size = options.image_size or self.sizes[options.model or "cnn64"]
         if options.data is None:
             x, y, patients = datasets.slices(2000, size, seed=options.seed)
             return Cohort(x, y, ["no nodule", "nodule"], patients,
                           [f"slice {i}" for i in range(len(x))],
-                          "2,000 made-up CT-like slices of 500 patients", "finding",
+                          f"{len(x):,} made-up CT-like slices of {int(patients[-1]) + 1} patients "
+                          f"(seed {options.seed}, {size} x {size})", "finding",
                           ["The slices are generated, not of real patients."])
-        folder = ImageFolder(options.data, size, patients=options.patients)
+        folder = ImageFolder(options.data, size, patients=options.patients,
+                             window=None if options.window is None else Window(*options.window))
         x, y = folder.arrays()
-        counts = np.bincount(y, minlength=len(folder.classes))
-        few = int(counts.argmin())
-        if counts[few] < 3:
-            raise DataError(say(str(options.data), "three images or more of each class (training, "
-                                "validation, held out)", f"{counts[few]} of {folder.classes[few]}",
-                                "Add images"))
-        notes = folder.report().splitlines()
+        cohort = Cohort(x, y, folder.classes, folder.groups, folder.names, str(options.data),
+                        "class", folder.report().splitlines(), folder.about)
+        enough(cohort)
         if folder.groups is None:
-            notes.append("No table of patients was given: if a patient has several images, the "
-                         "scores may be too good. Pass --patients FILE.csv.")
-        names = [str(p.relative_to(folder.root)) for p in folder.files]
-        return Cohort(x, y, folder.classes, folder.groups, names, str(options.data), "class",
-                      notes)
+            cohort.notes.append(
+                "No table of patients was given: if a patient has several images, the scores may "
+                "be too good. Pass --patients FILE.csv.")
+        elif options.patients is None:
+            cohort.notes.append(
+                f"{len(set(folder.groups.tolist()))} patients, by the PatientID of the DICOM files"
+                + f"; {folder.nameless} images name none and count as a patient each."
+                * (folder.nameless > 0))
+        return cohort
+
+    def _file(self, path: str, size: tuple[int, int] | None, window: Any,
+              config: dict[str, Any] | None = None) -> Cohort:
+        """Return the images of an NPZ file: to train on, or like those of a run's config."""
+        found = read_npz(path)
+        channels = config["plan"]["shape"][-1] if config else None
+        x = images_of(found, path, size, window, channels)
+        y, given = found.get("y", np.zeros(0, np.int64)), config["classes"] if config else None
+        if given is None or len(y):
+            if y.shape != (len(x),) or y.dtype.kind not in "biuUS":
+                raise DataError(say(path, f"an array y of {len(x)} classes, by number or name",
+                                    f"{y.shape} of {y.dtype}",
+                                    "Save it with numpy.savez(path, x=x, y=y)"))
+            told = y.astype(str)
+            names = sorted(set(told.tolist()), key=lambda n: (n.zfill(9) if n.isdigit() else n))
+            if "classes" in found and y.dtype.kind in "iu":
+                names = [str(name) for name in found["classes"]]
+                if y.min() < 0 or y.max() >= len(names):
+                    raise DataError(say(path, f"class numbers from 0 to {len(names) - 1}",
+                                        f"{y.min()} to {y.max()}", "Correct y or classes"))
+                told = np.array(names)[y]
+            classes = given or names
+            strange = sorted(set(told.tolist()) - set(classes))
+            if strange:
+                raise DataError(say(path, f"classes of {', '.join(classes)}", strange[0],
+                                    "Correct y, or leave these images out"))
+            if len(classes) < 2:
+                raise DataError(say(path, "two classes or more in y", ", ".join(classes),
+                                    "Add images of another class"))
+            y = np.array([classes.index(name) for name in told.tolist()], np.int64)
+        groups = found.get("patients")
+        if groups is not None and groups.shape != (len(x),):
+            raise DataError(say(path, f"patients of shape ({len(x)},)", groups.shape,
+                                "Name the patient of every image, or leave the array out"))
+        cohort = Cohort(x, y, given or classes, None if groups is None else groups.astype(str),
+                        [f"sample {i}" for i in range(len(x))], str(path), "class",
+                        about=columns_of(found, len(x), "x", "y"))
+        if config is None:
+            enough(cohort)
+            if groups is None:
+                cohort.notes.append(
+                    "The file names no patients: if one has several images, the scores may be too "
+                    "good. Save them too: numpy.savez(path, x=x, y=y, patients=patients).")
+        return cohort
 
     def plan(self, cohort: Cohort, rows: np.ndarray) -> dict[str, Any]:
         """Return the shape of the images, mean and spread of their pixels."""
@@ -97,30 +151,40 @@ class Diagnosis(System):
         """Return standardised images: a plateau at the start of training is left sooner."""
         return (x - np.float32(plan["mean"])) / np.float32(plan["std"])
 
-    def read(self, path: str, config: dict[str, Any]) -> Cohort:
+    def read(self, path: str, config: dict[str, Any], patients: str | None = None) -> Cohort:
         """Return one image, or all below a folder (classes known where sub-folders say them)."""
         height, width, channels = config["plan"]["shape"]
+        window = config["options"].get("window")
+        if path.endswith(".npz"):
+            return self._file(path, (height, width), window, config)
         root, classes = Path(path), config["classes"]
         if not root.exists():
             raise DataError(say(path, "an image or a folder of images", "no such file",
                                 f"Check the path (the current folder is {Path.cwd()})"))
-        files = [root] if root.is_file() else sorted(
-            p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES)
-        images, kept, notes = [], [], []
+        files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
+        scale = None if window is None else Window(*window)
+        kept, images, looks, notes = [], [], [], []
         for file in files:
-            try:
-                images.append(read_image(file, (height, width), channels))
-                kept.append(file)
-            except MedaiError as error:
-                notes.append(f"left out: {error}")
+            found = look(file, scale)
+            if isinstance(found, str):
+                notes.append(f"left out: {file} ({found})")
+                continue
+            kept.append(file)
+            looks.append(found)
+            images.append(read_image(file, (height, width), channels, scale))
         if not images:
-            raise DataError(say(path, "one image or more", "none that can be read",
-                                "Pass PNG or JPEG files"))
+            raise DataError(say(path, "one image or more", f"none that can be read among "
+                                f"{len(files)} files", "Pass PNG, JPEG or DICOM files"))
         names = [str(p.relative_to(root)) if root.is_dir() else str(p) for p in kept]
         folders = [Path(name).parts[0] for name in names]
         y = np.array([classes.index(f) for f in folders], np.int64) if (
             root.is_dir() and all(f in classes for f in folders)) else np.zeros(0, np.int64)
-        return Cohort(np.stack(images), y, classes, None, names, path, config["target"], notes)
+        groups, about = told(looks, names) if patients is None else patients_of(
+            patients, names, root)
+        if len(notes) > 10:
+            notes = [*notes[:10], f"left out: {len(notes) - 10} more"]
+        return Cohort(np.stack(images), y, classes, groups, names, path, config["target"], notes,
+                      about)
 
     def drawings(self, run: Any, folder: Path, cohort: Cohort, output: np.ndarray) -> None:
         """Draw the images of which the network is surest, rightly and wrongly."""
@@ -135,3 +199,19 @@ class Diagnosis(System):
                   + ("" if right[i] else f"\nis {run.classes[cohort.y[i]]}") for i in rows]
         draw_images(cohort.x[rows], titles, folder / "samples.png",
                     "Held out: surest of the right ones, then of the wrong ones")
+
+
+def enough(cohort: Cohort) -> None:
+    """Refuse classes or patients that are too few for three parts."""
+    counts = np.bincount(cohort.y, minlength=len(cohort.classes))
+    rare = int(counts.argmin())
+    if counts[rare] < 3:
+        raise DataError(say(cohort.source, "three images or more of each class (training, "
+                            "validation, held out)", f"{counts[rare]} of {cohort.classes[rare]}",
+                            "Add images"))
+    patients = set() if cohort.groups is None else set(cohort.groups.tolist())
+    if cohort.groups is not None and len(patients) < 3:
+        raise DataError(say(cohort.source, "three patients or more (training, validation, held "
+                            "out)", f"{len(patients)}: {', '.join(sorted(patients))}",
+                            "Say whose image each is with --patients FILE.csv (columns file, "
+                            "patient), if the files do not"))

@@ -9,6 +9,7 @@ import numpy as np
 from .. import nn
 from ..data import Columns, Table, datasets, read_csv
 from ..errors import DataError, say
+from .cohort import rows_of
 from .deep import Cohort, Options, Recipe, System
 
 __all__ = ["Prognosis"]
@@ -47,17 +48,14 @@ class Prognosis(System):
     def _cohort(self, table: Table, target: str, patient: str | None) -> Cohort:
         table.require([target, *([patient] if patient else [])])
         y = table[target]
-        if y.dtype.kind != "f" or np.isnan(y).any():
-            row = int(np.isnan(y).argmax()) if y.dtype.kind == "f" else 0
-            raise DataError(say(table.cell(row, target), "a number in every row",
-                                "nothing" if y.dtype.kind == "f" else repr(y[row]),
+        if y.dtype.kind != "f" or not np.isfinite(y).all():
+            row = int((~np.isfinite(y)).argmax()) if y.dtype.kind == "f" else 0
+            got = "nothing" if y.dtype.kind == "f" and np.isnan(y[row]) else repr(y[row])
+            raise DataError(say(table.cell(row, target), "a number in every row", got,
                                 "Fill it in, remove the row, or use medai train risk for classes"))
         self._table = table
-        groups = table.text(patient) if patient else None
         self._names = [n for n in table.names if n not in (target, patient)]
-        return Cohort(np.arange(len(table)), y.astype(np.float64), [], groups,
-                      [f"{table.place} {line}" for line in table.lines.tolist()], table.source,
-                      target)
+        return rows_of(table, y.astype(np.float64), [], target, patient)
 
     def plan(self, cohort: Cohort, rows: np.ndarray) -> dict[str, Any]:
         """Return columns, their medians, means and spreads."""
@@ -73,12 +71,10 @@ class Prognosis(System):
         values = Columns(plan["columns"]).matrix(self._table.take(x))
         return ((values - np.array(plan["mean"])) / np.array(plan["std"])).astype(np.float32)
 
-    def read(self, path: str, config: dict[str, Any]) -> Cohort:
+    def read(self, path: str, config: dict[str, Any], patients: str | None = None) -> Cohort:
         """Return the rows of a table like the one of training."""
         table, target = read_csv(path), config["target"]
         if target in table.names:
-            return self._cohort(table, target, config["options"]["patients"])
+            return self._cohort(table, target, patients or config["options"]["patients"])
         self._table = table
-        return Cohort(np.arange(len(table)), np.zeros(0), [], None,
-                      [f"{table.place} {line}" for line in table.lines.tolist()], table.source,
-                      target)
+        return rows_of(table, np.zeros(0), [], target)

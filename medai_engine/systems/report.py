@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..inspect import page
+from .subgroups import subgroup_rows
 
 __all__ = ["score_lines", "write_report"]
 
@@ -23,6 +24,9 @@ MEANING = {
     "calibration_slope": "1 is right; below, risks are too extreme",
     "mae": "mean absolute error", "rmse": "root mean squared error",
     "r2": "share of the spread that is explained",
+    "mse": "mean squared error of a pixel",
+    "explained": "share of the spread around the mean image that comes back",
+    "explained_by_components": "the same by principal components, as many as the code has numbers",
 }
 FIGURES = {"evaluation.png": "What the held-out samples say",
            "samples.png": "Samples", "history.png": "How it was trained"}
@@ -35,24 +39,25 @@ def score_lines(scores: dict[str, Any]) -> list[str]:
             f"{s.high:.4g})" for name, s in scores.items()]
 
 
-def write_report(run: Any) -> None:
-    """Write report.html into a run's folder."""
+def write_report(run: Any, scores: dict[str, Any] | None = None) -> None:
+    """Write report.html into a run's folder; ``scores`` where they are not the run's."""
     config = run.config
     options = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in config["options"].items()
-                        if v is not None)
+                        if v is not None and v is not False)
     counts = ", ".join(f"{n} {part}" for part, n in config["patients"].items())
     classes = f" ({', '.join(run.classes)})" if run.classes else ""
     notes = [page.note(note) for note in run.notes]
     if run.interrupted:
         notes.append(page.note("The training was interrupted; this is its best epoch so far."))
     rows = [(name.replace("_", " "), f"{s.value:.3f}", f"{s.low:.3f} to {s.high:.3f}",
-             MEANING.get(name.partition("[")[0], "")) for name, s in run.scores.items()]
+             MEANING.get(name.partition("[")[0], "")) for name, s in (scores or run.scores).items()]
     figures = [page.section(text, page.image(run.folder / name, text))
                for name, text in FIGURES.items() if (run.folder / name).is_file()]
     page.save(run.folder / "report.html", page.page(
         run.system.title, *notes,
         page.section("Scores on held-out samples, which training never saw", page.table(
             ("score", "value", "95 % interval", "meaning"), rows, right=(1, 2))),
+        *[_subgroup(name, groups) for name, groups in run.subgroups.items()],
         *figures,
         page.section("How to read this", "An interval says where the score would lie with other "
                      "samples of the same kind. It does not cover patients of another hospital, "
@@ -61,3 +66,12 @@ def write_report(run: Any) -> None:
         page.Html(f"<p class=lead>{page.html(f'Settings: {options}.')} Same data and settings give "
                   "the same weights and scores, on any number of threads.</p>"),
         lead=f"{config['source']}; predicted: {config['target']}{classes}. Samples: {counts}."))
+
+
+def _subgroup(name: str, groups: dict[str, Any]) -> page.Html:
+    """Return the scores of the groups of one column."""
+    header, rows = subgroup_rows(groups)
+    return page.section(
+        f"By {name}", page.table(header, rows, right=range(1, len(header) - 1)),
+        "Groups whose intervals overlap may well be served alike; a group that is flagged has too "
+        "few samples to tell.")

@@ -14,7 +14,8 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -36,7 +37,10 @@ from ..training import Checkpoint, EarlyStopping, StopOnNaN
 from ..training.history import History
 from ..training.metrics import sigmoid
 from ..training.plots import plot_history, plot_predictions
+from .cohort import Cohort, rows_of
 from .folder import new_folder, read_config, scores, write_rows
+from .report import write_report
+from .subgroups import by_subgroup, require_columns
 
 __all__ = ["MODELS", "Options", "Risk", "load_risk", "train_risk"]
 
@@ -85,6 +89,8 @@ class Options:
         optimum of the logistic model itself (``estimators.LogisticRegression``).
     impute : str or None
         "median" replaces missing numbers; None refuses them.
+    by : list of str or None
+        Columns by which the held-out patients are scored apart as well.
     seed : int
         Of the split, the first weights and the order.
     """
@@ -99,6 +105,7 @@ class Options:
     lr: float | None = None
     optimizer: str = "adam"
     impute: str | None = None
+    by: list[str] | None = None
     seed: int = 0
 
     def check(self) -> None:
@@ -145,6 +152,10 @@ class Risk:
         Whether training was stopped from outside.
     notes : list of str
         What the user should know: suspicious columns, what could not be written.
+    config : dict
+        What ``config.json`` holds.
+    subgroups : dict
+        Scores of the held-out patients by the columns that were asked for.
     """
 
     folder: Path
@@ -156,6 +167,9 @@ class Risk:
     history: Any = None
     interrupted: bool = False
     notes: list[str] = field(default_factory=list)
+    config: dict[str, Any] = field(default_factory=dict)
+    subgroups: dict[str, Any] = field(default_factory=dict)
+    system: ClassVar[Any] = SimpleNamespace(title="Risk of an outcome")  # what the report asks
 
     def risk(self, table: Table) -> np.ndarray:
         """Return the probability of the positive outcome for each row, float64."""
@@ -216,6 +230,7 @@ def train_risk(options: Options | None = None, out: str | Path | None = None,
         options.data = str(Path(options.data).absolute())  # for a resume from elsewhere
     table = patients(options)
     target = str(options.target)
+    require_columns(table.names, options.by)
     y, classes = table.labels(target, options.positive)
     check_numbers(table, y, classes, target)
     train, held = split(table, y, options, HELD_OUT)
@@ -228,9 +243,12 @@ def train_risk(options: Options | None = None, out: str | Path | None = None,
     digest = hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest()
     if resume is None:
         folder = new_folder(out, "risk")
-        write_json(folder / "config.json", {
+        config = {
             "system": "risk", "format": 1, "options": asdict(options), "source": table.source,
-            "target": target, "classes": classes, "columns": columns.plan, "data_sha256": digest})
+            "target": target, "classes": classes, "columns": columns.plan, "data_sha256": digest,
+            "patients": dict(zip(("training", "validation", "held out"),
+                                 map(len, (*inner, held)), strict=True))}
+        write_json(folder / "config.json", config)
     else:
         folder = Path(resume)
         if config["data_sha256"] != digest:
@@ -240,8 +258,12 @@ def train_risk(options: Options | None = None, out: str | Path | None = None,
                                verbose)
     p = probability(model, x[held])
     risk = Risk(folder, model, columns, classes, target, scores(y[held], p),
-                model.compiled.history, interrupted, identifiers(table, names))
-    write_run(risk, table.take(held), y[held], p, bundled=options.data is None)
+                model.compiled.history, interrupted, identifiers(table, names), config)
+    part = rows_of(table.take(held), y[held], classes, target, options.group)
+    found = np.stack([1 - p, p], axis=1)
+    risk.subgroups = by_subgroup(Cohort.scores, part, found, options.by)
+    write_run(risk, table.take(held), part, p)
+    write_report(risk, part.scores(found))
     return risk
 
 
@@ -375,18 +397,20 @@ def identifiers(table: Table, names: list[str]) -> list[str]:
             and (table[name] == np.floor(table[name])).all()]
 
 
-def write_run(risk: Risk, held: Table, y: np.ndarray, p: np.ndarray, bundled: bool) -> None:
+def write_run(risk: Risk, held: Table, part: Cohort, p: np.ndarray) -> None:
     """Write model, history, scores, predictions and, where matplotlib is, the figures."""
-    folder = risk.folder
+    folder, y = risk.folder, part.y
     risk.model.save(folder / "model")  # type: ignore[attr-defined]
     history = risk.history
     history.to_csv(folder / "history.csv")
-    write_json(folder / "metrics.json", {"held_out": risk.scores, "epochs": len(history),
-                                         "interrupted": risk.interrupted})
-    write_rows(folder / "predictions.csv", [held.place, risk.target, "risk", "prediction"],
-               [(line, risk.classes[k], f"{q:.6g}", risk.classes[int(q > 0.5)])
-                for line, k, q in zip(held.lines.tolist(), y, p, strict=True)])
-    if bundled:  # something to try `medai predict` on
+    write_json(folder / "metrics.json", {
+        "held_out": risk.scores, "subgroups": risk.subgroups, "epochs": len(history),
+        "interrupted": risk.interrupted})
+    header, heads = part.heads()
+    write_rows(folder / "predictions.csv", [*header, risk.target, "risk", "prediction"],
+               [(*head, risk.classes[k], f"{q:.6g}", risk.classes[int(q > 0.5)])
+                for head, k, q in zip(heads, y, p, strict=True)])
+    if risk.config["options"]["data"] is None:  # something to try `medai predict` on
         write_rows(folder / "held_out.csv", held.names,
                    zip(*(column.tolist() for column in held.columns.values()), strict=True))
     try:
@@ -408,4 +432,4 @@ def load_risk(folder: str | Path) -> Risk:
         raise DataError(say(str(folder), "a trained model", "an unfinished run",
                             f"Finish it: medai train risk --resume {folder}"))
     return Risk(folder, load(folder / "model"), Columns(config["columns"]), config["classes"],
-                config["target"], read_json(folder / "metrics.json")["held_out"])
+                config["target"], read_json(folder / "metrics.json")["held_out"], config=config)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +14,7 @@ from ..errors import DataError, say
 from ..io.models import buildable
 from ..nn import Module
 from ..ops.shape import astype
+from .arrays import columns_of, read_npz
 from .deep import IGNORED, Cohort, Options, Recipe, System
 
 __all__ = ["HistoryNetwork", "Histories", "PhaseNetwork", "Phases", "carry_forward"]
@@ -129,20 +129,22 @@ class Histories(System):
             missing = np.isnan(x[np.arange(x.shape[1]) < lengths[:, None]]).mean()
             return Cohort(x, y, ["stable", "deteriorates"], None,
                           [f"stay {i}" for i in range(len(x))],
-                          "2,000 made-up intensive-care stays", "outcome",
+                          f"{len(x):,} made-up intensive-care stays (seed {options.seed})",
+                          "outcome",
                           ["The stays are generated, not of real patients.",
                            f"{missing:.0%} of the values are missing: the last one is carried "
                            "forward, and the network is told what was measured."])
-        x, y, classes, names, channels, notes = self.table(options.data, options.target,
-                                                           options.patients)
+        x, y, classes, names, channels, notes, about = self.table(options.data, options.target,
+                                                                  options.patients)
         self.channels = channels
-        return Cohort(x, y, classes, None, names, str(options.data), str(options.target), notes)
+        return Cohort(x, y, classes, None, names, str(options.data), str(options.target), notes,
+                      about)
 
     channels: tuple[str, ...] = CHANNELS
 
     def table(self, path: str, target: str | None, patient: str | None,
               channels: Any = None, classes: Any = None) -> Any:
-        """Return measurements, outcomes, classes, patients, channels and notes of a CSV file."""
+        """Return measurements, outcomes, classes, patients, channels, notes, constant columns."""
         table = read_csv(path)
         patient = patient or table.names[0]
         if target is None:
@@ -161,6 +163,10 @@ class Histories(System):
                 row = next(i for i, v in enumerate(table[name]) if v is not None)
                 raise DataError(say(table.cell(row, name), "a number", repr(table[name][row]),
                                     "Correct the entry"))
+            endless = np.isinf(table[name])
+            if endless.any():
+                raise DataError(say(table.cell(int(endless.argmax()), name), "a finite number",
+                                    "infinity", "Correct the entry, or leave it empty"))
         text = [n for n in table.names if n not in (patient, target, *channels)]
         notes = [f"columns that are not numbers were left out: {', '.join(text)}"] * bool(text)
         names = list(dict.fromkeys(who.tolist()))
@@ -188,14 +194,17 @@ class Histories(System):
         share = np.isnan(np.concatenate([x[i, :len(p)] for i, p in enumerate(rows)])).mean()
         notes.append(f"{len(names)} patients; {share:.0%} of the values are missing: the last one "
                      "is carried forward, and the network is told what was measured.")
-        return x, y, classes, names, channels, notes
+        about = {n: table[n][[part[0] for part in rows]] for n in table.names
+                 if n not in (patient, target)
+                 and all(len(set(map(str, table[n][part].tolist()))) == 1 for part in rows)}
+        return x, y, classes, names, channels, notes, about
 
-    def read(self, path: str, config: dict[str, Any]) -> Cohort:
+    def read(self, path: str, config: dict[str, Any], patients: str | None = None) -> Cohort:
         """Return the histories of a table like the one of training."""
-        plan, options = config["plan"], config["options"]
-        x, y, classes, names, _, notes = self.table(
-            path, config["target"], options["patients"], plan["channels"], config["classes"])
-        return Cohort(x, y, classes, None, names, path, config["target"], notes)
+        plan, patient = config["plan"], patients or config["options"]["patients"]
+        x, y, classes, names, _, notes, about = self.table(
+            path, config["target"], patient, plan["channels"], config["classes"])
+        return Cohort(x, y, classes, None, names, path, config["target"], notes, about)
 
     def plan(self, cohort: Cohort, rows: np.ndarray) -> dict[str, Any]:
         """Return mean and spread of every channel."""
@@ -233,12 +242,13 @@ class Phases(System):
         if options.data is None:
             x, y = datasets.phases(400, seed=options.seed)
             return Cohort(x, y, list(PHASES), None, [f"operation {i}" for i in range(len(x))],
-                          "400 made-up gall bladder operations", "phase",
+                          f"{len(x)} made-up gall bladder operations (seed {options.seed})",
+                          "phase",
                           ["The operations are generated, not of real patients."])
         return self._file(options.data, None)
 
     def _file(self, path: str, classes: list[str] | None) -> Cohort:
-        found = _npz(path)
+        found = read_npz(path)
         if "x" not in found or found["x"].ndim != 3:
             raise DataError(say(path, "an array x of shape (N, T, D)",
                                 f"{ {k: v.shape for k, v in found.items()} }",
@@ -261,21 +271,9 @@ class Phases(System):
             place = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
             raise DataError(say(path, "finite values in x", f"{x[place]} at {place}",
                                 "Fill in what is missing"))
-        return Cohort(x, y, classes, None, [f"sequence {i}" for i in range(len(x))], path, "phase")
+        return Cohort(x, y, classes, None, [f"sequence {i}" for i in range(len(x))], path, "phase",
+                      about=columns_of(found, len(x), "x", "y"))
 
-    def read(self, path: str, config: dict[str, Any]) -> Cohort:
+    def read(self, path: str, config: dict[str, Any], patients: str | None = None) -> Cohort:
         """Return the procedures of a file like the one of training."""
         return self._file(path, config["classes"])
-
-
-def _npz(path: str) -> dict[str, np.ndarray]:
-    """Return the arrays of an NPZ file."""
-    if not Path(path).is_file():
-        raise DataError(say(path, "an existing NPZ file", "no such file",
-                            f"Check the path (the current folder is {Path.cwd()})"))
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, AttributeError) as error:
-        raise DataError(say(path, "an NPZ file of plain arrays", f"{type(error).__name__}",
-                            "Save it with numpy.savez(path, x=x, y=y)")) from error

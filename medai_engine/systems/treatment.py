@@ -30,8 +30,10 @@ from ..estimators import (
 from ..io import load, read_json, write_json
 from ..training.evaluation import Score, evaluate_classes
 from ..training.plots import plot_predictions
+from .cohort import Cohort, rows_of
 from .folder import new_folder, read_config, write_rows
 from .report import write_report
+from .subgroups import by_subgroup, require_columns
 
 __all__ = ["MODELS", "Treatment", "TreatmentOptions", "load_treatment", "train_treatment"]
 
@@ -78,6 +80,8 @@ class TreatmentOptions:
         A name of ``MODELS``.
     impute : str or None
         "median" replaces missing numbers; None leaves them to forests and trees.
+    by : list of str or None
+        Columns by which the held-out patients are scored apart as well.
     seed : int
         Of the split, the folds and the model.
     """
@@ -87,6 +91,7 @@ class TreatmentOptions:
     group: str | None = None
     model: str = "forest"
     impute: str | None = None
+    by: list[str] | None = None
     seed: int = 0
 
 
@@ -115,6 +120,7 @@ class Treatment:
     config: dict[str, Any]
     scores: dict[str, Score]
     notes: list[str] = field(default_factory=list)
+    subgroups: dict[str, Any] = field(default_factory=dict)
     # what the report asks of every run
     system: ClassVar[Any] = SimpleNamespace(title="Treatment choice")
     interrupted: ClassVar[bool] = False
@@ -172,6 +178,7 @@ def train_treatment(options: TreatmentOptions | None = None, out: str | Path | N
                                  repr(options.model), f"Use --model {next(iter(MODELS))}"))
     table = patients(options)
     target = str(options.target)
+    require_columns(table.names, options.by)
     text = table.text(target)
     classes, counts = np.unique(text, return_counts=True)
     if len(classes) < 2 or counts.min() < 2 * FOLDS:
@@ -201,9 +208,16 @@ def train_treatment(options: TreatmentOptions | None = None, out: str | Path | N
                "patients": {"training": len(train), "held out": len(held)},
                "data_sha256": hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest()}
     p = model.predict_proba(x[held])
-    run = Treatment(folder, model, columns, config, evaluate_classes(y[held], p, classes.tolist()))
-    write_run(run, table.take(held), x[held], y[held], p)
+    part = rows_of(table.take(held), y[held], classes.tolist(), target, options.group)
+    run = Treatment(folder, model, columns, config, score(part, p))
+    run.subgroups = by_subgroup(score, part, p, options.by)
+    write_run(run, table.take(held), part, x[held], p)
     return run
+
+
+def score(part: Cohort, p: np.ndarray) -> dict[str, Score]:
+    """Return the scores of the probabilities of each choice."""
+    return evaluate_classes(part.y, p, part.classes, patients=part.groups)
 
 
 def patients(options: TreatmentOptions) -> Table:
@@ -278,19 +292,21 @@ def choose(options: TreatmentOptions, table: Table, x: np.ndarray, text: np.ndar
     return settings[int(np.argmax(accuracy > accuracy.max() - 1e-12))]
 
 
-def write_run(run: Treatment, held: Table, x: np.ndarray, y: np.ndarray, p: np.ndarray) -> None:
+def write_run(run: Treatment, held: Table, part: Cohort, x: np.ndarray, p: np.ndarray) -> None:
     """Write model, scores, predictions, importances, report and, with matplotlib, the figure."""
-    folder, classes = run.folder, run.classes
+    folder, classes, y = run.folder, run.classes, part.y
     write_json(folder / "config.json", run.config)
     run.model.save(folder / "model")
     write_json(folder / "metrics.json", {
         "held_out": {name: score._asdict() for name, score in run.scores.items()},
+        "subgroups": run.subgroups,
         "confusion": {"rows": "right choice", "columns": "prediction", "classes": classes,
                       "counts": confusion(y, p).tolist()}})
+    header, heads = part.heads()
     write_rows(folder / "predictions.csv",
-               [held.place, run.target, "prediction", *(f"p[{name}]" for name in classes)],
-               [(line, classes[k], classes[int(q.argmax())], *(f"{v:.6g}" for v in q))
-                for line, k, q in zip(held.lines.tolist(), y, p, strict=True)])
+               [*header, run.target, "prediction", *(f"p[{name}]" for name in classes)],
+               [(*head, classes[k], classes[int(q.argmax())], *(f"{v:.6g}" for v in q))
+                for head, k, q in zip(heads, y, p, strict=True)])
     found = permutation_importance(run.model, x, np.array(classes)[y], n_repeats=10,
                                    random_state=run.config["options"]["seed"])
     order = np.argsort(-found.importances_mean, kind="stable")

@@ -10,6 +10,7 @@ from ..data import read_csv
 from ..io.files import write_atomically
 from ..training.evaluation import evaluate_classes
 from .folder import csv_text
+from .subgroups import subgroup_lines
 from .treatment import TreatmentOptions, load_treatment, report, train_treatment
 
 __all__ = ["predict", "train"]
@@ -20,7 +21,8 @@ def train(given: dict[str, Any], out: str | None) -> int:
     found = train_treatment(TreatmentOptions(**given), out)
     chosen = ", ".join(f"{name} {value:g}" for name, value in found.config["chosen"].items())
     print(f"chosen by cross-validation: {chosen}")
-    print(f"held out: {report(found.scores, found.config['patients']['held out'])}")
+    print("\n".join([f"held out: {report(found.scores, found.config['patients']['held out'])}",
+                     *subgroup_lines(found.subgroups)]))
     for note in found.notes:
         print(f"note: {note}", file=sys.stderr)
     written = ", ".join(sorted(p.name for p in found.folder.iterdir() if p.is_file()))

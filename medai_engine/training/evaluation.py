@@ -29,7 +29,7 @@ class Score(NamedTuple):
     method: str  # of the interval: "Wilson", "DeLong", "bootstrap"
 
 
-def _normal(confidence: float) -> float:
+def normal_quantile(confidence: float) -> float:
     """Return how many standard deviations a two-sided interval reaches."""
     if not 0 < confidence < 1:
         raise ParameterError(say("evaluation", "a confidence between 0 and 1", repr(confidence),
@@ -44,7 +44,7 @@ def wilson_interval(share: float, n: int, confidence: float = 0.95) -> tuple[flo
     ----------
     Wilson 1927, Probable inference, the law of succession, and statistical inference.
     """
-    z2 = _normal(confidence) ** 2
+    z2 = normal_quantile(confidence) ** 2
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)
     return max(0.0, middle - half), min(1.0, middle + half)
@@ -60,21 +60,30 @@ def auc_interval(y: np.ndarray, p: np.ndarray, confidence: float = 0.95) -> tupl
     DeLong, DeLong & Clarke-Pearson 1988, Comparing the areas under two or more correlated
     receiver operating characteristic curves.
     """
-    sick, healthy = p[y == 1], p[y == 0]
-    ranks = np.sort(healthy)
-    # for each sick patient the share of healthy ones below (ties half), and the reverse
-    above = (np.searchsorted(ranks, sick, "left") + np.searchsorted(ranks, sick, "right")) / (
-        2 * len(healthy))
-    ranks = np.sort(sick)
-    below = 1 - (np.searchsorted(ranks, healthy, "left")
-                 + np.searchsorted(ranks, healthy, "right")) / (2 * len(sick))
+    above, below = placements(y, p)
     auc = float(above.mean())
-    fewer = min(len(sick), len(healthy))
+    fewer = min(len(above), len(below))
     if fewer < 2 or not 0 < auc < 1:  # no variance to be had: as a share of the smaller group
         return wilson_interval(auc, fewer, confidence)
-    deviation = math.sqrt(above.var(ddof=1) / len(sick) + below.var(ddof=1) / len(healthy))
-    middle, half = math.log(auc / (1 - auc)), _normal(confidence) * deviation / (auc * (1 - auc))
+    deviation = math.sqrt(above.var(ddof=1) / len(above) + below.var(ddof=1) / len(below))
+    middle = math.log(auc / (1 - auc))
+    half = normal_quantile(confidence) * deviation / (auc * (1 - auc))
     return 1 / (1 + math.exp(half - middle)), 1 / (1 + math.exp(-half - middle))
+
+
+def placements(y: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the share of healthy cases below each sick one, and of sick ones above each healthy.
+
+    Ties count half. Both have the area under the ROC curve as their mean.
+    """
+    sick, healthy = p[y == 1], p[y == 0]
+
+    def below(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        ranks = np.sort(b)
+        return (np.searchsorted(ranks, a, "left") + np.searchsorted(ranks, a, "right")) / (
+            2 * len(b))
+
+    return below(sick, healthy), 1 - below(healthy, sick)
 
 
 def bootstrap_interval(score: Callable[..., float], y: Any, p: Any, *, patients: Any = None,
@@ -97,7 +106,7 @@ def bootstrap_interval(score: Callable[..., float], y: Any, p: Any, *, patients:
     ----------
     Efron & Tibshirani 1993, An introduction to the bootstrap, chapter 13.
     """
-    _normal(confidence)  # checks it
+    normal_quantile(confidence)  # checks it
     y, p = np.asarray(y), np.asarray(p)
     rng = np.random.Generator(np.random.Philox(seed))
     rows: list[np.ndarray] = []  # of each patient that has several
@@ -185,12 +194,13 @@ def evaluate_risk(y: Any, p: Any, *, threshold: float = 0.5, patients: Any = Non
 
 
 def evaluate_classes(y: Any, p: Any, names: Sequence[str] | None = None, *,
-                     confidence: float = 0.95, repeats: int = 1000, seed: int = 0
-                     ) -> dict[str, Score]:
+                     patients: Any = None, confidence: float = 0.95, repeats: int = 1000,
+                     seed: int = 0) -> dict[str, Score]:
     """Return the scores of class probabilities p (N, C) of class numbers y.
 
     accuracy; auc, the mean of one class against the rest; log_loss; and per class its sensitivity
-    and ppv as ``sensitivity[name]``, ``ppv[name]``.
+    and ppv as ``sensitivity[name]``, ``ppv[name]``. With ``patients`` all intervals are
+    bootstrapped over whole patients (see ``bootstrap_interval``).
     """
     y, p = metrics._pair("evaluate_classes", y, p)
     if p.ndim == 1:
@@ -200,21 +210,37 @@ def evaluate_classes(y: Any, p: Any, names: Sequence[str] | None = None, *,
         raise ShapeError(say("evaluate_classes", f"{p.shape[1]} names", len(names),
                              "Name every class"))
     guess = p.argmax(axis=1)
-    shares = {"accuracy": guess == y}
+    shares: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+        "accuracy": lambda y, guess: guess == y}
     for k, name in enumerate(names):
-        shares |= {f"sensitivity[{name}]": guess[y == k] == k, f"ppv[{name}]": y[guess == k] == k}
+        shares |= {f"sensitivity[{name}]": lambda y, guess, k=k: guess[y == k] == k,
+                   f"ppv[{name}]": lambda y, guess, k=k: y[guess == k] == k}
+
+    def drawn(score: Callable[..., float], values: np.ndarray) -> Score:
+        return Score(score(y, values), *bootstrap_interval(
+            score, y, values, patients=patients, confidence=confidence, repeats=repeats,
+            seed=seed), "bootstrap")
+
     found = {}
-    for name, right in shares.items():
-        if len(right):
+    for name, share in shares.items():
+        right = share(y, guess)
+        if len(right) and patients is None:
             value = float(right.mean())
             found[name] = Score(value, *wilson_interval(value, len(right), confidence), "Wilson")
+        elif len(right):
+            found[name] = drawn(lambda y, g, share=share: _mean(share(y, g)), guess)
     for name, function in (("auc", metrics.roc_auc), ("log_loss", metrics.log_loss)):
         try:
-            found[name] = Score(function(y, p), *bootstrap_interval(
-                function, y, p, confidence=confidence, repeats=repeats, seed=seed), "bootstrap")
+            found[name] = drawn(function, p)
         except DataError:
             continue
     return found
+
+
+def _mean(right: np.ndarray) -> float:
+    if not len(right):
+        raise DataError(say("evaluation", "one sample or more", "none", "Score more at once"))
+    return float(right.mean())
 
 
 def evaluate_values(y: Any, p: Any, *, patients: Any = None, confidence: float = 0.95,
