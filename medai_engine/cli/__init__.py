@@ -1,4 +1,4 @@
-"""The ``medai`` command: train, use a run, look inside.
+"""The ``medai`` command: train, use a run, look inside, learn.
 
 Results go to standard output, progress and notes to standard error. Exit codes: 0 done, 2 the
 command or the data are wrong (one line says what), 130 interrupted.
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from ..errors import MedaiError, say
 from .grammar import Grammar, at_least, helper
+from .learn import add_learn
 from .look import add_look
 from .train import DEEP, add_train
 from .use import add_use
@@ -68,4 +69,5 @@ def parser() -> argparse.ArgumentParser:
     add_train(commands, common)
     add_use(commands, common)
     add_look(commands, common)
+    add_learn(commands, common)
     return top

@@ -1,0 +1,1 @@
+"""The chapters, in the order of ``lesson.CHAPTERS``: programs whose strings are their prose."""

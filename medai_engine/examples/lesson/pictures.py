@@ -1,0 +1,161 @@
+"""Small pictures as SVG: curves, bars, grids of numbers, graphs, spans. In the page's colours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from ...inspect.page import Html
+
+__all__ = ["bars", "curves", "graph", "grid", "spans"]
+
+FONT = "font:12px system-ui,sans-serif"
+
+
+def svg(width: float, height: float, parts: Sequence[str], label: str) -> Html:
+    """Return a picture of its parts; the label is for those who cannot see it."""
+    return Html(f"<svg viewBox='0 0 {width:.0f} {height:.0f}' width='{width:.0f}' role='img' "
+                f"aria-label='{escape(label, quote=True)}' xmlns='http://www.w3.org/2000/svg'>"
+                f"{''.join(parts)}</svg>")
+
+
+def text(x: float, y: float, words: Any, anchor: str = "start", style: str = "") -> str:
+    """Return words at a place."""
+    return (f"<text x='{x:.1f}' y='{y:.1f}' text-anchor='{anchor}' style='{FONT};{style}'>"
+            f"{escape(str(words))}</text>")
+
+
+def box(x: float, y: float, width: float, height: float, hue: int, title: str = "") -> str:
+    """Return a rectangle in one of the page's eight hues."""
+    said = f"<title>{escape(title)}</title>" if title else ""
+    return (f"<rect x='{x:.2f}' y='{y:.2f}' width='{width:.2f}' height='{height:.2f}' rx='2' "
+            f"style='fill:var(--f{hue % 8});stroke:var(--e{hue % 8})'>{said}</rect>")
+
+
+def line(x0: float, y0: float, x1: float, y1: float, style: str = "stroke:var(--line)") -> str:
+    """Return a straight line."""
+    return f"<path d='M{x0:.1f} {y0:.1f}L{x1:.1f} {y1:.1f}' style='fill:none;{style}'/>"
+
+
+def curves(lines: Mapping[str, Sequence[float]], x: str, y: str, *, width: float = 620,
+           height: float = 240) -> Html:
+    """Return lines over their indices, each with its name at its end."""
+    values = np.concatenate([np.asarray(v, float) for v in lines.values()])
+    values[np.abs(values) < 1e-9 * np.abs(values).max()] = 0.0  # what is as good as 0
+    low, high = float(values.min()), float(values.max())
+    span = (high - low) or 1.0
+    count = max(len(v) for v in lines.values())
+    left, right, top, bottom = 56, width - 170, 26, height - 36
+
+    def at(i: float, v: float) -> tuple[float, float]:
+        return (left + (right - left) * i / max(count - 1, 1),
+                bottom - (bottom - top) * (v - low) / span)
+
+    parts = [line(left, bottom, right, bottom), line(left, top, left, bottom),
+             text(left - 6, bottom + 4, f"{low + 0.0:.3g}", "end"),
+             text(left - 6, top + 8, f"{high + 0.0:.3g}", "end"), text(left, bottom + 16, 0),
+             text(right, bottom + 16, count - 1, "end"),
+             text((left + right) / 2, height - 6, x, "middle"),
+             text(left - 50, 12, y, style="fill:var(--dim)")]
+    ends = []
+    for hue, (name, found) in enumerate(lines.items()):
+        places = [at(i, float(v)) for i, v in enumerate(found)]
+        parts.append(f"<path d='M{'L'.join(f'{a:.1f} {b:.1f}' for a, b in places)}' "
+                     f"style='fill:none;stroke:var(--e{hue});stroke-width:2'/>")
+        ends.append((places[-1][1], hue, name))
+    lowest = float(top)
+    for wanted, hue, name in sorted(ends):  # names keep a line's distance
+        lowest = max(lowest, wanted)
+        parts.append(text(right + 8, lowest + 4, name, style=f"fill:var(--e{hue})"))
+        lowest += 16
+    return svg(width, height, parts, f"{', '.join(lines)}: {y} over {x}")
+
+
+def bars(amounts: Mapping[str, float], unit: str, *, width: float = 620) -> Html:
+    """Return one bar per name, with its number."""
+    most = max(amounts.values()) or 1.0
+    left = 12 + 7 * max(len(name) for name in amounts)
+    parts = []
+    for i, (name, value) in enumerate(amounts.items()):
+        y = 6 + 26 * i
+        parts += [text(left - 8, y + 14, name, "end"),
+                  box(left, y, max((width - left - 110) * value / most, 1), 19, i),
+                  text(left + (width - left - 110) * value / most + 8, y + 14,
+                       f"{value:.3g} {unit}")]
+    return svg(width, 26 * len(amounts) + 8, parts, f"{', '.join(amounts)} in {unit}")
+
+
+def grid(tables: Mapping[str, np.ndarray], *, cell: float = 30, numbers: bool = True) -> Html:
+    """Return small matrices side by side, darker where a number is larger."""
+    parts: list[str] = []
+    x, tallest = 4.0, 0
+    for name, table in tables.items():
+        rows, columns = table.shape
+        most = float(np.abs(table).max()) or 1.0
+        parts.append(text(x, 14, name))
+        for i in range(rows):
+            for j in range(columns):
+                value = float(table[i, j])
+                parts.append(
+                    f"<rect x='{x + cell * j:.1f}' y='{22 + cell * i:.1f}' width='{cell}' "
+                    f"height='{cell}' style='fill:var(--e{0 if value >= 0 else 4});fill-opacity:"
+                    f"{0.75 * abs(value) / most:.2f};stroke:var(--line)'/>")
+                if numbers:
+                    parts.append(text(x + cell * (j + 0.5), 26 + cell * (i + 0.5), f"{value:.3g}",
+                                      "middle"))
+        x += max(cell * columns, 7 * len(name)) + 26
+        tallest = max(tallest, rows)
+    return svg(x, 28 + cell * tallest, parts, ", ".join(tables))
+
+
+def graph(nodes: Mapping[str, tuple[int, float, str]], edges: Sequence[tuple[str, str, str]], *,
+          width: float = 700, height: float = 250) -> Html:
+    """Return boxes joined by arrows.
+
+    Parameters
+    ----------
+    nodes : dict of name to (column, row, what stands in it)
+    edges : list of (from, to, what stands beside the arrow)
+    """
+    columns = max(column for column, _, _ in nodes.values()) + 1
+    rows = max(row for _, row, _ in nodes.values()) + 1
+    wide, high = 112.0, 44.0
+
+    def middle(name: str) -> tuple[float, float]:
+        column, row, _ = nodes[name]
+        return width * (column + 0.5) / columns, height * (row + 0.5) / rows
+
+    parts = ["<defs><marker id='tip' viewBox='0 0 8 8' refX='7' refY='4' markerWidth='8' "
+             "markerHeight='8' orient='auto'><path d='M0 0L8 4L0 8z' style='fill:var(--dim)'/>"
+             "</marker></defs>"]
+    for start, end, words in edges:
+        (a, b), (c, d) = middle(start), middle(end)
+        parts += [line(a + wide / 2, b, c - wide / 2 - 2, d,
+                       "stroke:var(--dim);marker-end:url(#tip)"),
+                  text((a + c) / 2, (b + d) / 2 - 7, words, "middle", "fill:var(--e4)")]
+    for hue, (name, (_, _, words)) in enumerate(nodes.items()):
+        x, y = middle(name)
+        parts += [box(x - wide / 2, y - high / 2, wide, high, hue),
+                  text(x, y - 3, name, "middle", "font-weight:600"), text(x, y + 14, words,
+                                                                          "middle")]
+    return svg(width, height, parts, ", ".join(nodes))
+
+
+def spans(blocks: Sequence[tuple[float, float, float, float, str]], x: str, y: str, *,
+          width: float = 700, height: float = 280) -> Html:
+    """Return rectangles (first, last, low, high, name): who uses what, from when to when."""
+    left, right, top, bottom = 40, width - 10, 18, height - 30
+    most_x = max(b[1] for b in blocks) or 1.0
+    most_y = max(b[3] for b in blocks) or 1.0
+    parts = [line(left, bottom, right, bottom), line(left, top, left, bottom),
+             text((left + right) / 2, height - 8, x, "middle"), text(left, 12, y)]
+    for hue, (first, last, low, high, name) in enumerate(blocks):
+        a, b = (left + (right - left) * v / most_x for v in (first, last))
+        c, d = (bottom - (bottom - top) * v / most_y for v in (low, high))
+        parts.append(box(a, d, max(b - a, 2), max(c - d, 1), hue, name))
+        if c - d > 13 and b - a > 7 * len(name):
+            parts.append(text(a + 4, (c + d) / 2 + 4, name))
+    return svg(width, height, parts, f"{y} over {x}")
