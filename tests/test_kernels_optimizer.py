@@ -8,6 +8,8 @@ from itertools import chain, pairwise
 import numpy as np
 import pytest
 
+from medai_engine.kernels.gemm import fast as gemm
+from medai_engine.kernels.gemm import reference as gemm_reference
 from medai_engine.kernels.optimizer import fast, loops, reference
 from medai_engine.kernels.optimizer.reference import COLUMNS
 from medai_engine.kernels.simd.isa import available_isas, get_isa, set_isa
@@ -17,6 +19,10 @@ TEXTS = {"reference": reference, "loops": loops, "fast": fast}
 DTYPES = (np.float32, np.float64)
 STATES = {"sgd_step": 1, "adam_step": 3, "nadam_step": 2, "radam_step": 2, "rmsprop_step": 3,
           "adagrad_step": 1, "adadelta_step": 2, "adamax_step": 2, "lion_step": 1}
+# which states are running means: those that decay
+COUNTED = {"sgd_step": (1,), "adam_step": (1, 1, 0), "nadam_step": (1, 1), "radam_step": (1, 1),
+           "rmsprop_step": (1, 1, 1), "adagrad_step": (0,), "adadelta_step": (1, 1),
+           "adamax_step": (1, 0), "lion_step": (1,)}
 DEFAULTS = {
     "lr": 0.05, "momentum": 0.0, "dampening": 0.0, "nesterov": 0, "weight_decay": 0.0, "step": 1,
     "maximize": 0, "beta1": 0.9, "beta2": 0.97, "eps": 1e-6, "decoupled": 0, "alpha": 0.95,
@@ -234,7 +240,10 @@ def test_threads_give_the_same_bits(dtype):
         fast.ema_step(averages, arrays, 0.9)
         fast.segments_scale(arrays, 0.3)
         fast.segments_clip(arrays, -0.1, 0.2)
-        found.append(b"".join(a.tobytes() for a in [*bits, total, *averages, *arrays]))
+        weight = np.ones(200 * 2500, dtype)  # by the factors of its gradient, 8 x 200 and 8 x 2500
+        factors = arrays[0][:1600].reshape(8, 200), arrays[2][:20_000].reshape(8, 2500)
+        fast.sgd_step([weight], [factors], [], rows("sgd_step", {}, 1))
+        found.append(b"".join(a.tobytes() for a in [*bits, total, *averages, *arrays, weight]))
     assert len(set(found)) == 1
 
 
@@ -316,6 +325,48 @@ def test_scale_and_clip(text, dtype):
     for a, s in zip(arrays, start, strict=True):
         np.testing.assert_array_equal(a, np.clip(s * dtype(0.3), -0.25, 0.1))
     assert np.isnan(arrays[2][0])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rule, states, columns", CASES, ids=IDS)
+def test_means_end_at_zero_not_among_the_subnormals(rule, states, columns, dtype, text):
+    """Where the gradients have ended a mean decays to 0, as PyTorch's would not."""
+    tiny = np.finfo(dtype).tiny
+    params = [np.full(37, 1.0, dtype)]
+    kept = [[np.full(37, 3 * tiny, dtype)] if present == "1" else [] for present in states]
+    means = [k for name, k in zip(COUNTED[rule], kept, strict=True) if k and name]
+    for step in range(2, 60):
+        getattr(text, rule)(params, [np.zeros(37, dtype)], *kept,
+                            rows(rule, columns | {"weight_decay": 0.0}, 1, step, 0.5))
+        for (mean,) in means:
+            assert not ((mean != 0) & (np.abs(mean) < tiny)).any()
+    for (mean,) in means:
+        np.testing.assert_array_equal(mean, 0)
+
+
+@pytest.mark.parametrize("rule, states, columns", CASES, ids=IDS)
+def test_a_gradient_given_by_its_factors(rule, states, columns, text):
+    """The bits of the product and the step behind it, beside segments with plain gradients."""
+    rng = np.random.default_rng(0)
+    sizes = [(5, 7, 3), (32, 100, 1040), (1, 97, 33), (8, 200, 2100)]
+    for dtype in DTYPES:
+        factors = [(rng.normal(size=(K, M)).astype(dtype), rng.normal(size=(K, N)).astype(dtype))
+                   for K, M, N in sizes]
+        grads = [np.empty((M, N), dtype) for _, M, N in sizes]
+        for (a, b), g in zip(factors, grads, strict=True):
+            (gemm if text is fast else gemm_reference).matmul(a, b, g, True, False)
+        plain = [rng.normal(size=n).astype(dtype) for n in (20_000, 3)]
+        given = [plain[0], *factors, plain[1]]
+        whole = [plain[0], *(g.reshape(-1) for g in grads), plain[1]]
+        found = []
+        for gradients in (whole, given):
+            params = [np.full(g.size, 0.5, dtype) for g in whole]
+            kept = [[np.full(g.size, 0.25, dtype) for g in whole] if present == "1" else []
+                    for present in states]
+            getattr(text, rule)(params, gradients, *kept, rows(rule, columns, 6, 2, 0.5))
+            found.append([*params, *chain(*kept)])
+        for one, other in zip(*found, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_only_the_segments_are_written(text):

@@ -3,6 +3,9 @@
 Order: the segments stand in one row, each rounded up to whole cache lines, and the row is cut into
 chunks of CHUNK elements: one large matrix and a hundred small vectors share the work evenly. A
 rule reads and writes an element's parameter, gradient and states in one sweep (optimizer.inc).
+A gradient given by its factors is computed in blocks of ROWS rows and about COLUMNS columns, which
+the rule takes from the cache: it is never written to memory. Its sums are one chain each, as in
+gemm (fast.pyx there): the bits are those of the product and the step one after the other.
 A row of `hyper` becomes scalars once per segment, or once in all where the rows are equal.
 Nothing is allocated and no Python object made: at the size of a small network the call is the cost.
 Bytes: every array once in, every written one once out. Source: see reference.py.
@@ -10,7 +13,7 @@ Bytes: every array once in, every written one once out. Source: see reference.py
 
 from cpython.object cimport PyObject
 from libc.math cimport pow, sqrt
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 from numpy cimport (
     NPY_DOUBLE,
     PyArray_DATA,
@@ -54,24 +57,37 @@ cdef extern from "optimizer.h" nogil:
         void **array
         Py_ssize_t size
         Py_ssize_t first
+        const void *left
+        const void *right
+        Py_ssize_t K, M, N
         double *scalar
     ctypedef void (*rule_fn)(const segment *, Py_ssize_t, Py_ssize_t)
     ctypedef double (*sum_fn)(const segment *, Py_ssize_t, Py_ssize_t)
     struct optimizer_kernels:
         rule_fn *rule
         sum_fn sum_squares
+        void *tile
+        Py_ssize_t mr, nr
     const optimizer_kernels *optimizer_kernels_table[][2]
 
+ctypedef void (*tile_fn)(
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t kc, const void *l, Py_ssize_t lis, Py_ssize_t lks,
+    const void *r, Py_ssize_t rks, void *c, Py_ssize_t ldc, int accumulate, const void *bias,
+    const void *ahead, Py_ssize_t ahead_step) noexcept nogil
 ctypedef void (*scalars_fn)(const double *row, double *s) noexcept nogil
 
 cdef enum:
     CHUNK = 16384
     LINE = 16  # elements that a segment's place in the row is rounded up to: a cache line or two
+    ROWS = 96  # of a block of a product: with its columns it fits into L2
+    COLUMNS = 1024
 
 cdef struct Table:
     segment *segments
     Py_ssize_t count
     Py_ssize_t total  # elements of the row
+    Py_ssize_t blocks  # of products
+    Py_ssize_t size   # bytes of an element
     const optimizer_kernels *kernels
     rule_fn rule
     double *partial   # a sum per chunk
@@ -81,20 +97,58 @@ cdef void gather(Table *table, object arrays, int slot):
     """Put the data pointers of one list into the table; the first list also brings the sizes."""
     cdef Py_ssize_t i, n = PySequence_Fast_GET_SIZE(arrays)
     cdef PyObject **items = PySequence_Fast_ITEMS(arrays)
+    cdef bint is_double
+    cdef segment *s
     if slot == 0:
         table.count = n
-        table.total = 0
         table.segments = <segment *>scratch(2, n * sizeof(segment))
         if n:
-            table.kernels = optimizer_kernels_table[isa.level][
-                PyArray_TYPE(<ndarray>items[0]) == NPY_DOUBLE]
+            is_double = PyArray_TYPE(<ndarray>items[0]) == NPY_DOUBLE
+            table.size = 8 if is_double else 4
+            table.kernels = optimizer_kernels_table[isa.level][is_double]
         for i in range(n):
             table.segments[i].size = PyArray_SIZE(<ndarray>items[i])
-            table.segments[i].first = table.total
-            table.total += (table.segments[i].size + LINE - 1) // LINE * LINE
+            table.segments[i].left = NULL
     for i in range(table.count):
-        table.segments[i].array[slot] = (
-            NULL if n == 0 or <object>items[i] is None else PyArray_DATA(<ndarray>items[i]))
+        s = &table.segments[i]
+        if n == 0 or <object>items[i] is None:
+            s.array[slot] = NULL
+        elif type(<object>items[i]) is tuple:
+            factors(s, <tuple>items[i])
+        else:
+            s.array[slot] = PyArray_DATA(<ndarray>items[i])
+
+
+cdef void factors(segment *s, tuple pair) noexcept:
+    """Note a gradient that is given as (left, right): left^T right."""
+    cdef ndarray left = pair[0], right = pair[1]
+    s.left, s.right = PyArray_DATA(left), PyArray_DATA(right)
+    s.K, s.M, s.N = PyArray_DIM(left, 0), PyArray_DIM(left, 1), PyArray_DIM(right, 1)
+
+
+cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
+    return (a + b - 1) // b
+
+
+cdef inline Py_ssize_t width(const Table *table, const segment *s) noexcept nogil:
+    """Return the columns of a block of a product: all, or near equal parts, in whole panels."""
+    if s.N <= COLUMNS:
+        return s.N
+    return ceil_div(ceil_div(s.N, ceil_div(s.N, COLUMNS)), table.kernels.nr) * table.kernels.nr
+
+
+cdef void lay_out(Table *table) noexcept:
+    """Give the segments their places in the row, and count the blocks of products."""
+    cdef Py_ssize_t i
+    cdef segment *s
+    table.total = table.blocks = 0
+    for i in range(table.count):
+        s = &table.segments[i]
+        s.first = table.total
+        if s.left:
+            table.blocks += ceil_div(s.M, ROWS) * ceil_div(s.N, width(table, s))
+        else:
+            table.total += ceil_div(s.size, LINE) * LINE
 
 
 cdef void fill_scalars(Table *table, object hyper, scalars_fn scalars) noexcept:
@@ -127,8 +181,57 @@ cdef void rule_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
     cdef const segment *s
     while i < table.count and table.segments[i].first < end:
         s = &table.segments[i]
-        table.rule(s, max(begin - s.first, 0), min(end - s.first, s.size))
+        if not s.left:
+            table.rule(s, max(begin - s.first, 0), min(end - s.first, s.size))
         i += 1
+
+
+cdef void block_chunk(const Table *table, Py_ssize_t chunk) noexcept nogil:
+    """Compute a block of a product, and take the rule over it."""
+    cdef Py_ssize_t i, j, k, m, n, w, across, height, i0, j0, nr = table.kernels.nr
+    cdef Py_ssize_t size = table.size, number = 0
+    cdef segment s
+    while True:
+        s = table.segments[number]
+        if s.left:
+            w = width(table, &s)
+            across = ceil_div(s.N, w)
+            if chunk < ceil_div(s.M, ROWS) * across:
+                break
+            chunk -= ceil_div(s.M, ROWS) * across
+        number += 1
+    i0, j0 = chunk // across * ROWS, chunk % across * w
+    m, n = min(ROWS, s.M - i0), min(w, s.N - j0)
+    height = ceil_div(m, ceil_div(m, table.kernels.mr))
+    cdef char *block = <char *>scratch(1, (m * w + s.K * (ROWS + nr)) * size)
+    cdef char *left = block + m * w * size  # K x ROWS
+    cdef char *panel = left + s.K * ROWS * size  # K x NR
+    for k in range(s.K):
+        memcpy(left + k * ROWS * size, <const char *>s.left + (k * s.M + i0) * size, m * size)
+    if n % nr:
+        memset(panel, 0, s.K * nr * size)  # a tile reads whole vectors
+    for j from 0 <= j < n by nr:
+        for k in range(s.K):
+            memcpy(panel + k * nr * size, <const char *>s.right + (k * s.N + j0 + j) * size,
+                   min(nr, n - j) * size)
+        for i from 0 <= i < m by height:
+            (<tile_fn>table.kernels.tile)(
+                min(height, m - i), min(nr, n - j), s.K, left + i * size, 1, ROWS, panel, nr,
+                block + (i * w + j) * size, w, False, NULL, panel, 0)
+    if w == s.N:  # its rows follow each other
+        m, n = 1, m * n
+    for i in range(m):
+        k = (i0 + i) * s.N + j0
+        s.array[1] = block + (i * w - k) * size  # so that element k is the block's
+        table.rule(&s, k, k + n)
+
+
+cdef void step_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef const Table *table = <const Table *>ctx
+    if chunk < table.blocks:
+        block_chunk(table, chunk)
+    else:
+        rule_chunk(ctx, chunk - table.blocks, worker)
 
 
 cdef void sum_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
@@ -147,12 +250,13 @@ cdef void sum_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
 cdef void run(Table *table, int rule) noexcept:
     if table.count == 0:
         return
+    lay_out(table)
     table.rule = table.kernels.rule[rule]
-    if table.total <= CHUNK:
+    if not table.blocks and table.total <= CHUNK:
         rule_chunk(table, 0, 0)
     else:
         with nogil:
-            parallel_for(rule_chunk, table, (table.total + CHUNK - 1) // CHUNK)
+            parallel_for(step_chunk, table, table.blocks + ceil_div(table.total, CHUNK))
 
 
 # From a row of `hyper` to scalars, columns as in reference.COLUMNS ------------------------------
@@ -372,7 +476,8 @@ def segments_sum_squares(arrays, out):
     cdef Py_ssize_t i, chunks
     cdef double total = 0
     gather(&table, arrays, 0)
-    chunks = (table.total + CHUNK - 1) // CHUNK
+    lay_out(&table)
+    chunks = ceil_div(table.total, CHUNK)
     table.partial = <double *>scratch(3, chunks * sizeof(double))
     if chunks == 1:
         sum_chunk(&table, 0, 0)

@@ -11,6 +11,8 @@ import math
 import numpy as np
 from numba import njit
 
+from .reference import gradient_of
+
 __all__ = [
     "adadelta_step",
     "adagrad_step",
@@ -33,8 +35,15 @@ kernel = njit(nogil=True, cache=True, error_model="numpy")
 def _over_segments(sweep, hyper, *lists):
     """Call `sweep(row, one array or None of each list)` for every segment."""
     none = [None] * len(hyper)
-    for arguments in zip(hyper, *(arrays or none for arrays in lists), strict=True):
+    params, grads, *states = (arrays or none for arrays in lists)
+    for arguments in zip(hyper, params, map(gradient_of, grads), *states, strict=True):
         sweep(*arguments)
+
+
+@kernel
+def _kept(x, tiny):
+    """Return what a state keeps: 0 for what is smaller than the smallest normal number."""
+    return tiny - tiny if abs(x) < tiny else x
 
 
 @kernel
@@ -46,6 +55,7 @@ def _greater(a, b):
 @kernel
 def _sgd(row, p, grad, b):
     real = p.dtype.type
+    tiny = np.finfo(p.dtype).tiny
     lr, momentum, fresh = real(row[0]), real(row[1]), real(1 - row[2])
     nesterov, decay, step, sign = row[3], real(row[4]), row[5], real(-1 if row[6] else 1)
     for i in range(p.size):
@@ -53,7 +63,7 @@ def _sgd(row, p, grad, b):
         if decay != 0:
             g += decay * p[i]
         if b is not None:
-            b[i] = g if step == 1 else momentum * b[i] + fresh * g
+            b[i] = _kept(g if step == 1 else momentum * b[i] + fresh * g, tiny)
             g = g + momentum * b[i] if nesterov else b[i]
         p[i] -= lr * g
 
@@ -78,6 +88,7 @@ def _adam_scalars(real, row):
 @kernel
 def _adam(row, p, grad, m, v, top):
     real = p.dtype.type
+    tiny = np.finfo(p.dtype).tiny
     shrink, decay, sign, b1, c1, b2, c2, root, eps = _adam_scalars(real, row)
     rate = real(row[0] / (1 - row[1] ** row[6]))
     for i in range(p.size):
@@ -85,8 +96,8 @@ def _adam(row, p, grad, m, v, top):
         g = sign * grad[i]
         if decay != 0:
             g += decay * p[i]
-        m[i] = b1 * m[i] + c1 * g
-        v[i] = b2 * v[i] + c2 * (g * g)
+        m[i] = _kept(b1 * m[i] + c1 * g, tiny)
+        v[i] = _kept(b2 * v[i] + c2 * (g * g), tiny)
         square = v[i]
         if top is not None:
             top[i] = _greater(top[i], square)
@@ -97,6 +108,7 @@ def _adam(row, p, grad, m, v, top):
 @kernel
 def _nadam(row, p, grad, m, v):
     real = p.dtype.type
+    tiny = np.finfo(p.dtype).tiny
     shrink, decay, sign, b1, c1, b2, c2, root, eps = _adam_scalars(real, row)
     lr, beta1, step, momentum_decay, product = row[0], row[1], row[6], row[8], row[9]
     mu = beta1 * (1 - 0.5 * 0.96 ** (step * momentum_decay))
@@ -108,14 +120,15 @@ def _nadam(row, p, grad, m, v):
         g = sign * grad[i]
         if decay != 0:
             g += decay * p[i]
-        m[i] = b1 * m[i] + c1 * g
-        v[i] = b2 * v[i] + c2 * (g * g)
+        m[i] = _kept(b1 * m[i] + c1 * g, tiny)
+        v[i] = _kept(b2 * v[i] + c2 * (g * g), tiny)
         p[i] -= (of_g * g + of_m * m[i]) / (math.sqrt(v[i]) * root + eps)
 
 
 @kernel
 def _radam(row, p, grad, m, v):
     real = p.dtype.type
+    tiny = np.finfo(p.dtype).tiny
     shrink, decay, sign, b1, c1, b2, c2, _, eps = _adam_scalars(real, row)
     lr, beta1, beta2, step = row[0], row[1], row[2], row[6]
     correction = 1 - beta2**step
@@ -132,28 +145,29 @@ def _radam(row, p, grad, m, v):
         g = sign * grad[i]
         if decay != 0:
             g += decay * p[i]
-        m[i] = b1 * m[i] + c1 * g
-        v[i] = b2 * v[i] + c2 * (g * g)
+        m[i] = _kept(b1 * m[i] + c1 * g, tiny)
+        v[i] = _kept(b2 * v[i] + c2 * (g * g), tiny)
         p[i] -= rate * m[i] / (math.sqrt(v[i]) + eps) if rectified else rate * m[i]
 
 
 @kernel
 def _rmsprop(row, p, grad, v, c, b):
     real = p.dtype.type
+    tiny = np.finfo(p.dtype).tiny
     lr, alpha, rest, eps = real(row[0]), real(row[1]), real(1 - row[1]), real(row[2])
     momentum, decay, sign = real(row[3]), real(row[4]), real(-1 if row[5] else 1)
     for i in range(p.size):
         g = sign * grad[i]
         if decay != 0:
             g += decay * p[i]
-        v[i] = alpha * v[i] + rest * (g * g)
+        v[i] = _kept(alpha * v[i] + rest * (g * g), tiny)
         square = v[i]
         if c is not None:
-            c[i] = alpha * c[i] + rest * g
+            c[i] = _kept(alpha * c[i] + rest * g, tiny)
             square = _greater(square - c[i] * c[i], real(0))
         d = g / (math.sqrt(square) + eps)
         if b is not None:
-            b[i] = momentum * b[i] + d
+            b[i] = _kept(momentum * b[i] + d, tiny)
             d = b[i]
         p[i] -= lr * d
 
@@ -174,28 +188,30 @@ def _adagrad(row, p, grad, v):
 @kernel
 def _adadelta(row, p, grad, v, u):
     real = p.dtype.type
+    tiny = np.finfo(p.dtype).tiny
     lr, rho, rest, eps = real(row[0]), real(row[1]), real(1 - row[1]), real(row[2])
     decay, sign = real(row[3]), real(-1 if row[4] else 1)
     for i in range(p.size):
         g = sign * grad[i]
         if decay != 0:
             g += decay * p[i]
-        v[i] = rho * v[i] + rest * (g * g)
+        v[i] = _kept(rho * v[i] + rest * (g * g), tiny)
         d = math.sqrt(u[i] + eps) / math.sqrt(v[i] + eps) * g
-        u[i] = rho * u[i] + rest * (d * d)
+        u[i] = _kept(rho * u[i] + rest * (d * d), tiny)
         p[i] -= lr * d
 
 
 @kernel
 def _adamax(row, p, grad, m, u):
     real = p.dtype.type
+    tiny = np.finfo(p.dtype).tiny
     rate, b1, c1, b2 = real(row[0] / (1 - row[1] ** row[5])), real(row[1]), real(1 - row[1]), row[2]
     b2, eps, decay, sign = real(b2), real(row[3]), real(row[4]), real(-1 if row[6] else 1)
     for i in range(p.size):
         g = sign * grad[i]
         if decay != 0:
             g += decay * p[i]
-        m[i] = b1 * m[i] + c1 * g
+        m[i] = _kept(b1 * m[i] + c1 * g, tiny)
         u[i] = _greater(b2 * u[i], abs(g) + eps)
         p[i] -= rate * m[i] / u[i]
 
@@ -203,6 +219,7 @@ def _adamax(row, p, grad, m, u):
 @kernel
 def _lion(row, p, grad, m):
     real = p.dtype.type
+    tiny = np.finfo(p.dtype).tiny
     lr, shrink, sign = real(row[0]), real(1 - row[0] * row[3]), real(-1 if row[4] else 1)
     b1, c1, b2, c2 = real(row[1]), real(1 - row[1]), real(row[2]), real(1 - row[2])
     for i in range(p.size):
@@ -215,7 +232,7 @@ def _lion(row, p, grad, m):
             p[i] += lr
         elif direction != direction:
             p[i] = direction
-        m[i] = b2 * m[i] + c2 * g
+        m[i] = _kept(b2 * m[i] + c2 * g, tiny)
 
 
 @kernel

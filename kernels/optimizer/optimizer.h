@@ -15,6 +15,8 @@ struct segment {
     void *array[MAX_ARRAYS]; /* parameter, gradient, states; NULL where the segment lacks a state */
     Py_ssize_t size;         /* elements */
     Py_ssize_t first;        /* of its first element in the row of all segments */
+    const void *left, *right; /* the factors of a gradient left^T right that array[1] lacks */
+    Py_ssize_t K, M, N;      /* left is K x M, right K x N */
     double scalar[SCALARS];
 };
 
@@ -27,6 +29,8 @@ enum { SGD, ADAM, NADAM, RADAM, RMSPROP, ADAGRAD, ADADELTA, ADAMAX, LION, EMA, S
 struct optimizer_kernels {
     rule_fn rule[RULES];
     sum_fn sum_squares;
+    void *tile; /* of simd/tile.inc */
+    Py_ssize_t mr, nr;
 };
 #endif
 

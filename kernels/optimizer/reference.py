@@ -27,6 +27,13 @@ With t the step (1 at the first), s = -1 to maximise, else 1, and w the weight d
 
 What depends on the row only is computed in float64 and rounded once to the arrays' dtype.
 
+A running mean of gradients that have ended would decay into the subnormal numbers and never leave
+them (0.9 times the smallest rounds to itself), where arithmetic is many times slower: a mean
+smaller than the smallest normal number becomes 0.
+
+A gradient may be given by its factors, a tuple of matrices (a, b): it is a^T b, and need not be
+written to memory.
+
 Bytes: every array once in, every written one once out (Adam: 4 in and 3 out per element).
 Source: PyTorch's torch.optim, whose formulas these are (its float32 roundings differ); Kingma & Ba
 (2015), Loshchilov & Hutter (2019, decoupled), Reddi et al. (2018, AMSGrad), Dozat (2016, NAdam),
@@ -78,7 +85,13 @@ COLUMNS = {
 def _segments(hyper, *lists):
     """Yield (row of Python floats, one array or None of each list) per segment."""
     none = [None] * len(hyper)
-    yield from zip(hyper.tolist(), *(arrays or none for arrays in lists), strict=True)
+    params, grads, *states = (arrays or none for arrays in lists)
+    yield from zip(hyper.tolist(), params, map(gradient_of, grads), *states, strict=True)
+
+
+def gradient_of(grad):
+    """Return a flat gradient, which may be given by its factors."""
+    return np.matmul(grad[0].T, grad[1]).reshape(-1) if type(grad) is tuple else grad
 
 
 def _gradient(p, grad, weight_decay, maximize):
@@ -94,8 +107,13 @@ def _decayed_gradient(p, grad, lr, weight_decay, decoupled, maximize):
     return _gradient(p, grad, weight_decay, maximize)
 
 
+def _keep(state, new):
+    """Write a state; what is smaller than the smallest normal number becomes 0."""
+    state[...] = np.where(np.abs(new) < np.finfo(state.dtype).tiny, 0, new)
+
+
 def _average(state, decay, new):
-    state[...] = decay * state + (1 - decay) * new
+    _keep(state, decay * state + (1 - decay) * new)
 
 
 def sgd_step(params, grads, buffers, hyper):
@@ -103,7 +121,7 @@ def sgd_step(params, grads, buffers, hyper):
         lr, momentum, dampening, nesterov, weight_decay, step, maximize = row
         g = _gradient(p, grad, weight_decay, maximize)
         if b is not None:
-            b[...] = g if step == 1 else momentum * b + (1 - dampening) * g
+            _keep(b, g if step == 1 else momentum * b + (1 - dampening) * g)
             g = g + momentum * b if nesterov else b
         p -= lr * g
 
@@ -161,7 +179,7 @@ def rmsprop_step(params, grads, squares, centres, buffers, hyper):
             v = np.maximum(v - c * c, 0)  # rounding may leave it just below 0
         d = g / (np.sqrt(v) + eps)
         if b is not None:
-            b[...] = momentum * b + d
+            _keep(b, momentum * b + d)
             d = b
         p -= lr * d
 
@@ -204,7 +222,7 @@ def lion_step(params, grads, means, hyper):
 
 def ema_step(averages, params, decay):
     for average, p in zip(averages, params, strict=True):
-        _average(average, decay, p)
+        average[...] = decay * average + (1 - decay) * p
 
 
 def segments_sum_squares(arrays, out):
