@@ -65,6 +65,8 @@ figure{margin:.8rem 0}figure svg,figure img{max-width:100%;height:auto}
 img{border:1px solid var(--line);background:#fff}figcaption{font-size:.92rem;max-width:48rem}
 details{margin:.3rem 0}summary{cursor:pointer}svg text{fill:var(--ink)}
 .bar{display:inline-block;height:.62rem;background:var(--e0);border-radius:2px;min-width:1px}
+.key{white-space:nowrap;margin-right:.8em}.key i{display:inline-block;width:.9em;height:.9em;
+border:1px solid;border-radius:3px;vertical-align:-.1em}
 """
 # A page cannot ask the network for anything, whatever is in it.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
