@@ -187,10 +187,10 @@ def medai(network: Network, threads: int, exact: bool = True,
     x, target = map(me.asarray, network.data())
 
     def train(x: Any, target: Any) -> Any:
-        optimizer.zero_grad()
         loss = loss_of(net(x), target)
         loss.backward()
         optimizer.step()
+        optimizer.zero_grad()
         return loss.detach()
 
     step = me.jit(train, exact=exact) if jitted else train
@@ -289,10 +289,10 @@ def torch(network: Network, threads: int, variant: str = "eager") -> tuple[Any, 
         forward_loss = th.compile(forward_loss)
 
     def training() -> Any:
-        optimizer.zero_grad()
         loss = forward_loss(x, target)
         loss.backward()
         optimizer.step()
+        optimizer.zero_grad()
         return loss.detach()
 
     def predict() -> Any:

@@ -16,6 +16,7 @@ from optim_cases import CASES, IDS, NAMES, give, parameters, run, same, values
 import medai_engine as me
 from medai_engine import optim
 from medai_engine.errors import DTypeError, GraphError, ParameterError, ShapeError
+from medai_engine.kernels.memory.allocator import cached_bytes
 from medai_engine.op import OPS, apply
 from medai_engine.tensor import Parameter, Tensor
 
@@ -55,6 +56,33 @@ def test_gradients_are_not_held(name):
         arrays = [ref(p.grad.data) for p in params]
         opt.zero_grad()
         assert [a() for a in arrays] == [None] * len(arrays)
+
+
+def test_gradients_of_a_recorded_step_are_not_held():
+    """A plan that needs no gradient must not stand beside the one of the recording."""
+    p = Parameter(np.ones(8, np.float32))
+    optimizer = optim.Adam([p])
+    seen = []
+
+    @me.jit
+    def step():
+        (p * p).sum().backward()
+        seen.append(ref(p.grad.data))
+        optimizer.step()
+        optimizer.zero_grad()
+
+    step()
+    assert len(seen) == 1 and seen[0]() is None
+
+
+def test_large_states_do_not_stand_beside_the_cache():
+    """What the first backward pass leaves is given back before states are made."""
+    p = Parameter(np.ones(5 << 20, np.float32))
+    optimizer = optim.Adam([p])
+    (p * p).sum().backward()
+    assert cached_bytes() >= p.data.nbytes
+    optimizer.init_state(p, optimizer.param_groups[0])
+    assert cached_bytes() < p.data.nbytes
 
 
 def test_nothing_to_do():

@@ -12,6 +12,7 @@ import medai_engine as me
 from medai_engine import functional as F
 from medai_engine import nn, optim
 from medai_engine.jit import rewrite as rules
+from medai_engine.jit import updates as rules_of_updates
 from medai_engine.jit.chains import chains
 from medai_engine.jit.epilogues import epilogues, pooling, results, sums
 from medai_engine.tree import flatten
@@ -373,6 +374,102 @@ def test_a_training_step_keeps_its_bits():
     (plain, _), (other, program) = trained(False), trained(True)
     np.testing.assert_array_equal(plain, other)
     assert any(line.by for line in program.lines)
+
+
+# ---- gradients inside the step ----------------------------------------------------------------
+
+KINDS = {
+    "sgd": lambda p: optim.SGD(p, lr=0.1, momentum=0.9),
+    "adam": lambda p: optim.Adam(p, lr=0.01, weight_decay=0.1),
+    "rmsprop": lambda p: optim.RMSprop(p, lr=0.01, centered=True),
+}
+
+
+def updated(kind, end, width=300, dtype=np.float32, before=None):
+    """Return a jitted training step whose large weight could take the factors of its gradient."""
+    me.manual_seed(0)
+    net = nn.Sequential(nn.Linear(130, width), nn.ReLU(), nn.Linear(width, 130)).astype(dtype)
+    opt = KINDS[kind]([{"params": net[0].parameters()}, {"params": net[2].parameters(),
+                                                         "lr": 0.05}])
+
+    def step(x, y):
+        opt.zero_grad()
+        loss = F.mse_loss(net(x), y)
+        loss.backward()
+        if before is not None:
+            before(net)
+        opt.step()
+        if end:
+            opt.zero_grad()
+        return loss.detach()
+
+    return net, opt, step
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", KINDS)
+def test_steps_take_the_factors_of_gradients_that_end_with_them(kind, dtype, monkeypatch):
+    monkeypatch.setattr(rules_of_updates, "LARGE", 130 * 300 * 4)
+    weights = []
+    for jitted in (False, True):
+        net, opt, step = updated(kind, True, dtype=dtype)
+        function = me.jit(step) if jitted else step
+        for _ in range(4):
+            opt.lr = opt.lr * 0.9
+            function(me.Tensor(X.astype(dtype)), me.Tensor(Y.astype(dtype)))
+        weights.append([t.numpy().copy() for t in (*net.parameters(), *(
+            s for state in opt.state.values() for s in state.values()
+            if isinstance(s, me.Tensor)))])
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    lines = function.plan.program.lines
+    fused = [line for line in lines if any(by.startswith("product of") for by in line.by)]
+    assert len(fused) == 1 and len(function.plans) == 1
+    # the gradient of the input of the second layer is the one product that is left
+    assert names(function.plan.program).count("matmul") == 1
+    shapes = {v.shape for line in lines for v in line.outputs}
+    assert (300, 130) not in shapes and (130, 300) not in shapes
+
+
+def test_gradients_that_stay_or_are_read_or_small_are_written(monkeypatch):
+    def products(*args, **kwargs):
+        net, _, step = updated("sgd", *args, **kwargs)
+        function = me.jit(step)
+        for _ in range(3):
+            function(me.Tensor(X), me.Tensor(Y))
+        return net, names(function.plan.program).count("matmul")
+
+    assert products(True)[1] == 3  # small
+    monkeypatch.setattr(rules_of_updates, "LARGE", 130 * 300 * 4)
+    assert products(True)[1] == 1
+    net, count = products(False)
+    assert count == 3 and net[0].weight.grad is not None
+    clipped = products(True, before=lambda net: optim.clip_grad_norm_(net.parameters(), 0.1))
+    assert clipped[1] == 3
+    monkeypatch.setattr(rules_of_updates, "DEEP", 4 * 39)  # longer than the batch of 40
+    assert products(True)[1] == 3
+
+
+def test_a_factor_that_is_written_before_the_step_is_not_read_late(monkeypatch):
+    monkeypatch.setattr(rules_of_updates, "LARGE", 1)
+    found = []
+    for jitted in (False, True):
+        weight, held = me.Parameter(np.ones((130, 130), np.float32)), nn.Buffer(X.copy())
+        opt = optim.SGD([weight], lr=0.1)
+
+        def step(weight=weight, held=held, opt=opt):
+            (held @ weight).square().mean().backward()
+            with me.no_grad():
+                held.copy_(held * 0.5)
+            opt.step()
+            opt.zero_grad()
+
+        function = me.jit(step) if jitted else step
+        for _ in range(3):
+            function()
+        found.append(weight.numpy().copy())
+    np.testing.assert_array_equal(*found)
+    assert "matmul" in names(function.plan.program)
 
 
 # ---- convolution, activation, pooling ---------------------------------------------------------

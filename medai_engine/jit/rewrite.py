@@ -19,6 +19,7 @@ from ..tensor import Constant
 from .chains import chains
 from .epilogues import epilogues, pooling, results, sums
 from .record import Line, Offset, Program, Value, packed
+from .updates import updates
 from .upsampling import upsampling
 
 __all__ = ["RULES", "rewrite"]
@@ -194,7 +195,7 @@ def dead(program: Program) -> int:
 
 RULES: Sequence[Callable[[Program], int]] = (
     fold, merge_constants, identities, common, dead, results, epilogues, pooling,
-    sums, chains, dead)
+    sums, chains, updates, dead)
 # Rules that round differently: for me.jit(fn, exact=False).
 ROUNDING: Sequence[Callable[[Program], int]] = (upsampling,)
 

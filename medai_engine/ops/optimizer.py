@@ -202,10 +202,17 @@ class Segments:
 
     def __call__(self) -> None:
         """Update parameters and states in place (after ``ready``)."""
-        if self.compiled is None or not MODE.get().short:
+        mode = MODE.get()
+        if self.compiled is None or not (mode.short or mode.lean):
+            self.grads[:] = [None] * len(self.rows)
             apply(self.op, *self.inputs(), states=self.states, hyper=self.hyper)
             return
-        self.compiled(*self.arguments)
+        if mode.scene is None:
+            self.compiled(*self.arguments)
+        else:
+            mode.scene.time(self.compiled, self.arguments)
+            mode.scene.told(mode, self.op, self.inputs(), (),
+                            {"states": self.states, "hyper": self.hyper})
         self.grads[:] = [None] * len(self.rows)  # else they would outlive zero_grad
         CLOCK[0] = now = CLOCK[0] + 1
         for p in self.params:

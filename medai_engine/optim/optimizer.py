@@ -17,6 +17,7 @@ import numpy as np
 
 from ..autograd import drop
 from ..errors import DTypeError, GraphError, ParameterError, ShapeError, say
+from ..kernels import clear_cache
 from ..mode import MODE, enable_grad
 from ..op import Op
 from ..ops.optimizer import COLUMNS, Segments
@@ -26,6 +27,7 @@ from .options import OPTIONS, Options
 __all__ = ["Optimizer"]
 
 Group = dict[str, Any]
+LARGE = 1 << 24  # bytes of a parameter that decides how much memory a run takes
 # Group entries that schedules write.
 SCHEDULED = ("initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum")
 
@@ -103,6 +105,8 @@ class Optimizer:
 
     def init_state(self, p: Tensor, group: Group) -> dict[str, Any]:
         """Return the state of a parameter before its first step: zeros, and counts at 0."""
+        if p.data.nbytes > LARGE:
+            clear_cache()  # of what the backward pass has left: states would lie beside it
         state: dict[str, Any] = {"step": 0.0} if "step" in self.columns else {}
         state |= {name: Tensor(np.zeros(p.data.shape, p.data.dtype))
                   for name in self.states(group)}

@@ -263,6 +263,7 @@ class Run:
         self.optimizer.zero_grad()
         loss, _, output = self.differentiate(x, y, shares)
         self.optimizer.step()
+        self.optimizer.zero_grad()  # then a plan need not write the gradients of large weights
         return loss, output
 
     def call(self, hook: str) -> None:
