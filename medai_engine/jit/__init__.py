@@ -1,9 +1,9 @@
 """``me.jit``: a step recorded once, simplified, planned, and replayed.
 
 ``capture`` decides whether a call is recorded or replayed; ``record`` writes the ops down as lines
-over values; ``rewrite`` (with ``chains``, ``epilogues``, ``updates``) makes fewer lines of them; ``memory``
-gives the values their places in one arena; ``plan`` binds kernels to arguments and replays;
-``recompute`` lets results be differentiated outside; ``show`` prints.
+over values; ``rewrite`` (with ``chains``, ``epilogues``, ``updates``, ``upsampling``) makes fewer
+lines of them; ``memory`` gives the values their places in one arena; ``plan`` binds kernels to
+arguments and replays; ``recompute`` lets results be differentiated outside; ``show`` prints.
 """
 
 from .capture import Jitted, jit
