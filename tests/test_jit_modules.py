@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -131,6 +132,9 @@ def test_system(name):
         found.append(losses + state(model))
     assert same(*found)
     assert len(step.plans) == 1 and found[0][0] != found[0][5]
+    stages = step.plan.history()  # rewriting from what was recorded ends at the same program
+    assert stages[-1].after == list(map(repr, step.plan.program.lines))
+    assert all(a.after == b.before for a, b in pairwise(stages))
 
 
 def test_layers_joined_by_a_sequential_are_guarded_and_named():

@@ -649,3 +649,4 @@ def test_random_functions_replayed_equal_eager(drawn, shape, dtype, text):
             for got, want in zip(found, wanted, strict=True):
                 np.testing.assert_array_equal(got.numpy(), want.numpy())
     assert len(jitted.plans) == 1
+    assert jitted.plan.history()[-1].after == list(map(repr, jitted.plan.program.lines))

@@ -18,6 +18,7 @@ from ..kernels import copy_in, empty, ready, references, unheld
 from ..op import OPS, Op
 from ..tensor import CLOCK, Gradient, Tensor
 from ..watch import Scene
+from .history import Recorded, Stage, history
 from .memory import ARENA, Layout, is_view, layout, whole
 from .record import Line, Offset, Program, Recorder, Value, uncollected
 from .rewrite import rewrite
@@ -67,12 +68,19 @@ class Plan:
         """Time each line: seconds, GFLOP/s, GB/s and the share of the machine's ceiling."""
         return profile(self, repeats)
 
+    def history(self) -> list[Stage]:
+        """Rewrite the recorded program once more; return what each rule did."""
+        if self.layout is None:
+            self.prepare()
+        return history(self.recorded, self.exact)
+
     # binding
 
     def prepare(self) -> None:
         """Rewrite the program and lay out the memory, once."""
         program = self.program
         keep_own_gradients(program)
+        self.recorded = Recorded(program)
         rewrite(program, self.exact)
         # gradients of leaves outside lie in memory of their own, which is used again and again
         self.own = [value for leaf, value in program.grads

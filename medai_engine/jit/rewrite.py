@@ -200,9 +200,16 @@ RULES: Sequence[Callable[[Program], int]] = (
 ROUNDING: Sequence[Callable[[Program], int]] = (upsampling,)
 
 
-def rewrite(program: Program, exact: bool = True) -> dict[str, int]:
-    """Apply the rules in order; return how many changes each has made."""
+def rewrite(program: Program, exact: bool = True,
+            heard: Callable[[str, str, int], None] | None = None) -> dict[str, int]:
+    """Apply the rules in order; return how many changes each has made.
+
+    ``heard`` is told of every rule that has run: its name, what it does, its changes.
+    """
     made: dict[str, int] = {}
     for rule in RULES if exact else (*ROUNDING, *RULES):
-        made[rule.__name__] = made.get(rule.__name__, 0) + rule(program)
+        changes = rule(program)
+        made[rule.__name__] = made.get(rule.__name__, 0) + changes
+        if heard is not None:
+            heard(rule.__name__, (rule.__doc__ or "").partition("\n")[0], changes)
     return made

@@ -78,7 +78,7 @@ def cells(number: int, line: Line, plan: Plan) -> tuple[str, ...]:
         return str(number), "host", "", "", "", "", line.site, ""
     flops, other, moved = work(line)
     made = f" -> {values(line.outputs)}" if line.outputs else ""
-    where = line.site if line.module is None else f"{line.site} {type(line.module).__name__}"
+    where = f"{line.site} {line.place.path}".strip()
     return (str(number), line.op.name, values(line.inputs) + made, amount(flops + other),
             amount(moved), place(line, plan), where, "; ".join(line.by))
 
