@@ -1,4 +1,4 @@
-"""Looking inside: ``medai doctor``."""
+"""Looking inside: ``medai doctor``, ``medai inspect``."""
 
 from __future__ import annotations
 
@@ -16,10 +16,35 @@ def add_look(commands: Any, common: argparse.ArgumentParser) -> None:
                                 "peaks.")
     check.set_defaults(run=run_doctor)
 
+    card = commands.add_parser(
+        "inspect", parents=[common], help="everything about an op: equation, gradient, kernels, "
+        "cost, speed", description="Show the card of an op: its equation, its gradient rule with "
+        "the derivation, what it costs, the three texts of its kernel, and a live run of all.")
+    card.add_argument("name", nargs="?", metavar="NAME",
+                      help="an op, function, layer or kernel (conv2d); without it: all ops")
+    card.add_argument("--full", action="store_true", help="show the sources to their ends")
+    card.add_argument("--html", metavar="FILE", help="write the card as a page instead")
+    card.set_defaults(run=run_inspect)
+
 
 def run_doctor(options: argparse.Namespace) -> int:
     """Report the installation."""
     from ..inspect import doctor
 
     print(doctor())
+    return 0
+
+
+def run_inspect(options: argparse.Namespace) -> int:
+    """Show one op, or list all."""
+    from ..inspect import op, ops
+
+    if options.name is None:
+        print(ops())
+        return 0
+    card = op(options.name)
+    if options.html is None:
+        print(card.text(full=options.full))
+    else:
+        print(f"written: {card.save(options.html)}")
     return 0

@@ -1,6 +1,7 @@
 """Looking into models and into this installation."""
 
+from .cards import Card, op, ops
 from .doctor import doctor
 from .summary import summary
 
-__all__ = ["doctor", "summary"]
+__all__ = ["Card", "doctor", "op", "ops", "summary"]
