@@ -158,4 +158,5 @@ def tape_page(whole: Graph) -> str:
         section("Leaves, where gradients end", table(
             ("leaf", "shape", "bytes", "times read"),
             [(tip.name, together(sizes(tip.shape)), "gone" if tip.tensor is None else
-              amount(tip.tensor.nbytes, "B"), str(tip.uses)) for tip in whole.tips], right=(2, 3))), lead=whole.title, script=SCRIPT)
+              amount(tip.tensor.nbytes, "B"), str(tip.uses)) for tip in whole.tips],
+            right=(2, 3))), lead=whole.title, script=SCRIPT)
