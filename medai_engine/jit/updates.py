@@ -47,12 +47,12 @@ def factored(product: Line, written: set[Value]) -> bool:
             product.params["transpose_b"]):
         return False
     left, right = product.inputs
-    y = product.outputs[0]
+    y, size = product.outputs[0], product.outputs[0].dtype.itemsize
     return (len(left.shape) == len(right.shape) == 2 and y.nbytes >= LARGE
-            and left.shape[0] * y.dtype.itemsize <= DEEP
-            and one_chain(*y.shape, left.shape[0], y.dtype.itemsize)
+            and left.shape[0] * size <= DEEP
+            and one_chain(y.shape[0], y.shape[1], left.shape[0], size)
             and all(v.root not in written and v.dtype == y.dtype
-                    and v.strides == packed(v.shape, v.dtype.itemsize) for v in (left, right)))
+                    and v.strides == packed(v.shape, size) for v in (left, right)))
 
 
 def join(line: Line, found: dict[int, Line]) -> None:
