@@ -14,4 +14,5 @@ from .volumes import read_nifti, read_wfdb
 __all__ = ["ArrayDataset", "Columns", "DataLoader", "ImageFolder", "Scan", "Signal",
            "Standardize", "Table", "datasets", "pad_collate", "pad_sequences", "read_csv",
            "read_dicom", "read_dicom_series", "read_image", "read_nifti",
-           "read_picture", "read_wfdb", "require_apart", "split_by_group", "split_stratified", "transforms"]
+           "read_picture", "read_wfdb", "require_apart", "split_by_group", "split_stratified",
+           "transforms"]

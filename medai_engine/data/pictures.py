@@ -71,7 +71,7 @@ def read_picture(path: str | Path, window: Window | None = None) -> Picture:
     header = _open(path)
     frames = int(header.get("NumberOfFrames") or 1)
     if frames > 1:
-        raise DataError(say(str(path), "one image", f"{frames} frames",
+        raise DataError(say(str(path), "one image", f"{frames} frames in one file",
                             "Save the frames that count as files of their own"))
     values, _ = _pixels(header, path)
     array = finite(values, str(path))

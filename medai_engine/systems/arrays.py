@@ -1,18 +1,18 @@
-"""NPZ files of users: arrays by name, images among them."""
+"""Arrays of users: NPZ files by name, images among them, and folders of images."""
 
 from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data.images import fitted
+from ..data.images import fitted, look, patients_of, read_image, told
 from ..data.transforms import Window
 from ..errors import DataError, say
 
-__all__ = ["columns_of", "images_of", "read_npz"]
+__all__ = ["Images", "columns_of", "images_below", "images_of", "read_npz"]
 
 
 def read_npz(path: str | Path) -> dict[str, np.ndarray]:
@@ -70,3 +70,53 @@ def columns_of(found: dict[str, np.ndarray], n: int, *used: str) -> dict[str, np
     """Return the other arrays with an entry for each of n samples."""
     return {name: value for name, value in found.items()
             if name not in used and value.shape == (n,)}
+
+
+class Images(NamedTuple):
+    """Images (N, H, W, C), what they are called, whose they are, and what was left out."""
+
+    x: np.ndarray
+    names: list[str]
+    groups: np.ndarray | None
+    about: dict[str, np.ndarray]
+    notes: list[str]
+
+
+def images_below(path: str, size: tuple[int, int], window: Any = None, channels: int | None = None,
+                 patients: str | None = None) -> Images:
+    """Return one image, or all below a folder, of one size; files that are none are left out.
+
+    Parameters
+    ----------
+    path : str
+        A file or a folder; names are paths inside it.
+    size, channels
+        See ``read_image``; without channels colour is taken if most images have it.
+    window : pair of float, optional
+        Center and width of the grey scale of DICOM files.
+    patients : str, optional
+        A CSV file with columns ``file`` and ``patient``.
+    """
+    root, scale = Path(path), None if window is None else Window(*window)
+    if not root.exists():
+        raise DataError(say(path, "an image or a folder of images", "no such file",
+                            f"Check the path (the current folder is {Path.cwd()})"))
+    files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
+    looks = [look(file, scale) for file in files]
+    kept = [(file, found) for file, found in zip(files, looks, strict=True)
+            if not isinstance(found, str)]
+    notes = [f"left out: {file} ({found})" for file, found in zip(files, looks, strict=True)
+             if isinstance(found, str)]
+    if not kept:
+        raise DataError(say(path, "one image or more", f"none that can be read among {len(files)} "
+                            f"files{'; ' * bool(notes)}{'; '.join(notes[:3])}",
+                            "Pass PNG, JPEG or DICOM files"))
+    if len(notes) > 10:
+        notes = [*notes[:10], f"left out: {len(notes) - 10} more"]
+    coloured = sum(found.coloured for _, found in kept)
+    channels = channels or (3 if coloured > len(kept) - coloured else 1)
+    names = [str(p.relative_to(root)) if root.is_dir() else str(p) for p, _ in kept]
+    groups, about = told([found for _, found in kept], names) if patients is None else (
+        patients_of(patients, names, root))
+    x = np.stack([read_image(file, size, channels, scale) for file, _ in kept])
+    return Images(x, names, groups, about, notes)

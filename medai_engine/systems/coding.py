@@ -9,11 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import nn
-from ..data import ImageFolder, datasets
-from ..data.transforms import Window
+from ..data import datasets
 from ..errors import DataError, say
 from ..training.evaluation import Score, bootstrap_interval
-from .arrays import images_of, read_npz
+from .arrays import images_below, images_of, read_npz
 from .deep import Cohort, Options, Recipe, System
 
 __all__ = ["Autoencoder"]
@@ -56,10 +55,10 @@ def convolutional(shape: tuple[int, ...], _: int) -> nn.Module:
 class Autoencoder(System):
     """Images through a code of 32 numbers; what comes back badly is unlike the training images.
 
-    ``--data`` is a folder of images with sub-folders (DICOM files among them), or an NPZ file with
-    ``x`` (N, ...) between 0 and 1. Without data: 1,797 handwritten digits; for ``conv``, 2,000
-    made-up CT-like slices. Scores stand beside the principal components of the same number, the
-    best that a linear code can do on its training images.
+    ``--data`` is a folder of images (DICOM files among them; sub-folders do not matter), or an NPZ
+    file with ``x`` (N, ...) between 0 and 1. Without data: 1,797 handwritten digits; for ``conv``,
+    2,000 made-up CT-like slices. Scores stand beside the principal components of the same number,
+    the best that a linear code can do on its training images.
     """
 
     name = "autoencoder"
@@ -100,10 +99,9 @@ class Autoencoder(System):
                                     + (f", {x.min():g} to {x.max():g}" if x.size else ""),
                                     "Scale it, and save it with numpy.savez(path, x=x)"))
             return self._cohort(x, names, path)
-        folder = ImageFolder(path, size or 28, channels,
-                             window=None if window is None else Window(*window))
-        return self._cohort(folder.arrays()[0], folder.names, str(path),
-                            folder.report().splitlines(), folder.groups, folder.about)
+        square = size if isinstance(size, tuple) else (size or 28, size or 28)
+        image = images_below(path, square, window, channels)
+        return self._cohort(image.x, image.names, path, image.notes, image.groups, image.about)
 
     def _cohort(self, x: np.ndarray, names: list[str], source: str, notes: Sequence[str] = (),
                 groups: np.ndarray | None = None, about: dict[str, np.ndarray] | None = None

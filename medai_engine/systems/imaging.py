@@ -9,10 +9,9 @@ import numpy as np
 
 from .. import nn
 from ..data import ImageFolder, datasets
-from ..data.images import look, patients_of, read_image, told
 from ..data.transforms import Window
 from ..errors import DataError, say
-from .arrays import columns_of, images_of, read_npz
+from .arrays import columns_of, images_below, images_of, read_npz
 from .deep import Cohort, Options, Recipe, System
 
 __all__ = ["Diagnosis"]
@@ -158,33 +157,12 @@ class Diagnosis(System):
         if path.endswith(".npz"):
             return self._file(path, (height, width), window, config)
         root, classes = Path(path), config["classes"]
-        if not root.exists():
-            raise DataError(say(path, "an image or a folder of images", "no such file",
-                                f"Check the path (the current folder is {Path.cwd()})"))
-        files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
-        scale = None if window is None else Window(*window)
-        kept, images, looks, notes = [], [], [], []
-        for file in files:
-            found = look(file, scale)
-            if isinstance(found, str):
-                notes.append(f"left out: {file} ({found})")
-                continue
-            kept.append(file)
-            looks.append(found)
-            images.append(read_image(file, (height, width), channels, scale))
-        if not images:
-            raise DataError(say(path, "one image or more", f"none that can be read among "
-                                f"{len(files)} files", "Pass PNG, JPEG or DICOM files"))
-        names = [str(p.relative_to(root)) if root.is_dir() else str(p) for p in kept]
-        folders = [Path(name).parts[0] for name in names]
+        found = images_below(path, (height, width), window, channels, patients)
+        folders = [Path(name).parts[0] for name in found.names]
         y = np.array([classes.index(f) for f in folders], np.int64) if (
             root.is_dir() and all(f in classes for f in folders)) else np.zeros(0, np.int64)
-        groups, about = told(looks, names) if patients is None else patients_of(
-            patients, names, root)
-        if len(notes) > 10:
-            notes = [*notes[:10], f"left out: {len(notes) - 10} more"]
-        return Cohort(np.stack(images), y, classes, groups, names, path, config["target"], notes,
-                      about)
+        return Cohort(found.x, y, classes, found.groups, found.names, path, config["target"],
+                      found.notes, found.about)
 
     def drawings(self, run: Any, folder: Path, cohort: Cohort, output: np.ndarray) -> None:
         """Draw the images of which the network is surest, rightly and wrongly."""

@@ -20,7 +20,9 @@ def draw(run: Run, part: Cohort, found: np.ndarray) -> None:
     plot_history(run.history, run.folder / "history.png", f"{title}, training",
                  {"loss": "cross-entropy (nats)" if run.classes else "mean squared error"})
     path, held = run.folder / "evaluation.png", f"{title}, {len(part.y)} held out"
-    if not run.classes and part.y.ndim > 1:
+    if not run.classes and part.y.ndim > 1 and part.x.ndim != 4:
+        draw_errors(((found - part.y) ** 2).mean(axis=1), path, held)
+    elif not run.classes and part.y.ndim > 1:
         chosen = np.linspace(0, len(part.y) - 1, 8).astype(int)
         pairs = np.concatenate([part.x[chosen], found[chosen].reshape(part.x[chosen].shape)])
         draw_images(pairs, ["held out"] * 8 + ["from its code"] * 8, path, held)
@@ -64,6 +66,14 @@ def draw_values(y: np.ndarray, p: np.ndarray, path: Path, title: str, target: st
     errors.hist(p - y, bins=20, color=HELD, alpha=0.8)
     errors.axvline(0, color=QUIET, linestyle=":")
     errors.set(xlabel="predicted - observed", ylabel="patients")
+    _write(figure, path)
+
+
+def draw_errors(errors: np.ndarray, path: Path, title: str) -> None:
+    """Draw how large the squared errors of samples are."""
+    figure, (axis,) = _figure(1, 1, title)
+    axis.hist(errors, bins=20, color=HELD, alpha=0.8)
+    axis.set(xlabel="mean squared error of a sample", ylabel="samples")
     _write(figure, path)
 
 

@@ -24,7 +24,7 @@ SHOWN = ("auc", "accuracy", "sensitivity", "specificity", "mae", "rmse", "r2", "
 def bands(column: np.ndarray) -> np.ndarray:
     """Return the group of each entry as text: numbers in bands of round width, else the entry.
 
-    Bands are as wide as 1, 2 or 5 times a power of ten, so that four to ten cover the numbers;
+    Bands are as wide as 1, 2 or 5 times a power of ten, so that three to nine cover the numbers;
     ``MOST`` or fewer different numbers stand for themselves.
     """
     entries = ["" if v is None else str(v).strip() for v in column.tolist()]
@@ -39,7 +39,7 @@ def bands(column: np.ndarray) -> np.ndarray:
     elif len(np.unique(numbers[known])) <= MOST:
         out[known] = [f"{v:g}" for v in numbers[known]]
     else:
-        width = (numbers[known].max() - numbers[known].min()) / 4
+        width = (numbers[known].max() - numbers[known].min()) / 3
         power = 10.0 ** math.floor(math.log10(width))
         width = max(m * power for m in (1, 2, 5) if m * power <= width)
         low = np.floor(numbers[known] / width + 1e-9) * width

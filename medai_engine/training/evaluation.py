@@ -144,7 +144,8 @@ def evaluate_risk(y: Any, p: Any, *, threshold: float = 0.5, patients: Any = Non
     threshold : float
         From where on a risk counts as an alarm (see ``metrics.threshold_for``).
     patients : array of shape (N,), optional
-        Whose row it is; intervals are bootstrapped over whole patients then, all of them.
+        Whose row it is; intervals are bootstrapped over whole patients then, all of them but
+        those of shares that are 0 or 1.
     confidence, repeats, seed
         Of the intervals (see ``bootstrap_interval``).
 
@@ -158,24 +159,14 @@ def evaluate_risk(y: Any, p: Any, *, threshold: float = 0.5, patients: Any = Non
     y, p = metrics._pair("evaluate_risk", y, p)
     p = metrics._positive("evaluate_risk", p)
     alarm = p > threshold
-    shares = {"accuracy": (alarm == y, None), "sensitivity": (alarm, y == 1),
+    shares = {"accuracy": (alarm == y, y == y), "sensitivity": (alarm, y == 1),
               "specificity": (~alarm, y == 0), "ppv": (y == 1, alarm), "npv": (y == 0, ~alarm)}
 
     def drawn(score: Callable[..., float], values: np.ndarray) -> tuple[float, float]:
         return bootstrap_interval(score, y, values, patients=patients, confidence=confidence,
                                   repeats=repeats, seed=seed)
 
-    found: dict[str, Score] = {}
-    for name, (right, among) in shares.items():
-        right = right if among is None else right[among]
-        if not len(right):
-            continue
-        value = float(right.mean())
-        if patients is None:
-            found[name] = Score(value, *wilson_interval(value, len(right), confidence), "Wilson")
-        else:
-            function = getattr(metrics, name)
-            found[name] = Score(value, *drawn(function, alarm.astype(np.float64)), "bootstrap")
+    found = _shares(shares, patients, confidence, repeats, seed)
     curves: dict[str, tuple[Callable[..., float], np.ndarray]] = {
         "f1": (metrics.f1, alarm.astype(np.float64)), "auc": (metrics.roc_auc, p),
         "auprc": (metrics.average_precision, p), "brier": (metrics.brier, p),
@@ -210,37 +201,46 @@ def evaluate_classes(y: Any, p: Any, names: Sequence[str] | None = None, *,
         raise ShapeError(say("evaluate_classes", f"{p.shape[1]} names", len(names),
                              "Name every class"))
     guess = p.argmax(axis=1)
-    shares: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-        "accuracy": lambda y, guess: guess == y}
+    shares = {"accuracy": (guess == y, y == y)}
     for k, name in enumerate(names):
-        shares |= {f"sensitivity[{name}]": lambda y, guess, k=k: guess[y == k] == k,
-                   f"ppv[{name}]": lambda y, guess, k=k: y[guess == k] == k}
-
-    def drawn(score: Callable[..., float], values: np.ndarray) -> Score:
-        return Score(score(y, values), *bootstrap_interval(
-            score, y, values, patients=patients, confidence=confidence, repeats=repeats,
-            seed=seed), "bootstrap")
-
-    found = {}
-    for name, share in shares.items():
-        right = share(y, guess)
-        if len(right) and patients is None:
-            value = float(right.mean())
-            found[name] = Score(value, *wilson_interval(value, len(right), confidence), "Wilson")
-        elif len(right):
-            found[name] = drawn(lambda y, g, share=share: _mean(share(y, g)), guess)
+        shares |= {f"sensitivity[{name}]": (guess == k, y == k),
+                   f"ppv[{name}]": (y == k, guess == k)}
+    found = _shares(shares, patients, confidence, repeats, seed)
     for name, function in (("auc", metrics.roc_auc), ("log_loss", metrics.log_loss)):
         try:
-            found[name] = drawn(function, p)
+            found[name] = Score(function(y, p), *bootstrap_interval(
+                function, y, p, patients=patients, confidence=confidence, repeats=repeats,
+                seed=seed), "bootstrap")
         except DataError:
             continue
     return found
 
 
-def _mean(right: np.ndarray) -> float:
-    if not len(right):
-        raise DataError(say("evaluation", "one sample or more", "none", "Score more at once"))
-    return float(right.mean())
+def _shares(shares: dict[str, tuple[np.ndarray, np.ndarray]], patients: Any, confidence: float,
+            repeats: int, seed: int) -> dict[str, Score]:
+    """Return the share of rows that are right among those that count, by name.
+
+    Where patients have several rows the interval is a bootstrap over patients; where all rows are
+    right or all wrong no draw would differ, and Wilson's for that number of patients stands.
+    """
+    def mean(right: np.ndarray, among: np.ndarray) -> float:
+        if not among.any():
+            raise DataError(say("evaluation", "one row or more", "none", "Score more at once"))
+        return float(right[among].mean())
+
+    found = {}
+    for name, (right, among) in shares.items():
+        if not among.any():
+            continue
+        value = mean(right, among)
+        if patients is None or value in (0, 1):
+            n = among.sum() if patients is None else len(np.unique(np.asarray(patients)[among]))
+            found[name] = Score(value, *wilson_interval(value, int(n), confidence), "Wilson")
+        else:
+            found[name] = Score(value, *bootstrap_interval(
+                mean, right, among, patients=patients, confidence=confidence, repeats=repeats,
+                seed=seed), "bootstrap")
+    return found
 
 
 def evaluate_values(y: Any, p: Any, *, patients: Any = None, confidence: float = 0.95,
