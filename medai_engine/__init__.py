@@ -37,6 +37,7 @@ from . import functional
 from .jit import jit
 from . import nn, optim
 from . import data, estimators, inspect, io, testing, training
+from .inspect import profile
 from .io import load
 from .kernels import get_num_threads, set_num_threads
 

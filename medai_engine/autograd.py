@@ -336,12 +336,12 @@ def backward(output: Tensor, gradient: Any = None, *, retain_graph: bool = False
     taken = {storage(g.data) for _, g in roots}
     mode = MODE.get()
     recorder, scene = mode.recorder, mode.scene
+    if scene is not None:
+        scene.enter(roots[0][0])
     for (leaf, _), g in found.items():
         tensor = leaf.tensor()
         if tensor is None:
             continue
-        if scene is not None:
-            scene.enter(leaf)
         if recorder is not None:
             recorder.touch(tensor)
         if tensor.grad is not None:

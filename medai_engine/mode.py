@@ -45,9 +45,12 @@ class Mode:
         Derived: nothing watches, and the fast kernels run.
     short : bool
         Derived: direct and nothing is checkpointed; small ops may take the short path.
+    lean : bool
+        Derived: as short, but for watchers: small ops take the short path and are told.
     """
 
-    __slots__ = ("backend", "depth", "direct", "frame", "grad", "recorder", "scene", "short")
+    __slots__ = ("backend", "depth", "direct", "frame", "grad", "lean", "recorder", "scene",
+                 "short")
 
     def __init__(self, grad: bool, backend: str, depth: int = 0, frame: Frame | None = None,
                  recorder: Recorder | None = None, scene: Scene | None = None):
@@ -59,6 +62,8 @@ class Mode:
         self.scene = recorder.scene if scene is None and recorder is not None else scene
         self.direct = backend == "fast" and self.scene is None
         self.short = self.direct and frame is None
+        self.lean = (backend == "fast" and self.scene is not None and frame is None
+                     and recorder is None)
 
     def but(self, **changes: Any) -> Mode:
         """Return a copy with some fields changed."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -291,7 +292,9 @@ def apply(op: Op, *inputs: Any, **params: Any) -> Any:
         if traced and mode.grad and op.rules:
             attach(op, tensors, [result], params, mode)
         if mode.scene is not None:
-            hear(mode, op, tensors, [result], params)
+            mode.scene.told(mode, op, tensors, (result,), params)
+            if mode.recorder is not None:
+                mode.recorder.record(op, tensors, [result], params)
         return result
     results = [Tensor(out) for out in outs]
     if op.view:
@@ -300,30 +303,29 @@ def apply(op: Op, *inputs: Any, **params: Any) -> Any:
     if traced and mode.grad and op.rules:
         attach(op, tensors, results, params, mode)
     if mode.scene is not None:
-        hear(mode, op, tensors, results, params)
+        mode.scene.told(mode, op, tensors, results, params)
+        if mode.recorder is not None:
+            mode.recorder.record(op, tensors, results, params)
     return tuple(results)
 
 
 def run(op: Op, arguments: Sequence[Any], ordinary: bool, mode: Any) -> None:
     """Run the text of the backend; ``ordinary``: the compiled ones can take these arrays."""
+    if mode.backend == "none":  # a step that is only foreseen: shapes and nodes are all
+        return
     if not ordinary or mode.backend == "reference":
         function = op.definition
     elif mode.backend == "fast":
         function = op.compiled
     else:
         function = kernels.lookup(str(op.kernel), mode.backend)
-    if mode.scene is None:
+    scene = mode.scene
+    if scene is None:
         function(*arguments)
     else:
-        mode.scene.time(function, arguments)
-
-
-def hear(mode: Any, op: Op, tensors: Sequence[Tensor], results: Sequence[Tensor],
-         params: dict[str, Any]) -> None:
-    """Tell those who watch of a call that has run."""
-    mode.scene.told(mode, op, tensors, results, params)
-    if mode.recorder is not None:
-        mode.recorder.record(op, tensors, results, params)
+        scene.began = perf_counter()
+        function(*arguments)
+        scene.ended = perf_counter()
 
 
 def share(view: Tensor, source: Tensor) -> None:
@@ -400,6 +402,8 @@ def short_binary(op: Op) -> Callable[[Any, Any], Tensor]:
                     return Tensor(out, Node(
                         op, (m, n), (a if i else None, b if j else None, out if o else None),
                         (x.shape, y.shape)))
+            elif mode.lean:
+                return mode.scene.short(mode, op, function, (a, b), {})
         return apply(op, a, b)
 
     return _named(function, op)
@@ -424,6 +428,8 @@ def short_unary(op: Op) -> Callable[[Any], Tensor]:
                     return Tensor(out, Node(
                         op, (edge,), (x if keep_x else None, out if keep_y else None),
                         (out.shape,)))
+            elif mode.lean:
+                return mode.scene.short(mode, op, function, (x,), {})
         return apply(op, x)
 
     return _named(function, op)

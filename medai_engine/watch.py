@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from .errors import MedaiError
 from .mode import MODE, Mode, switched
@@ -33,8 +33,8 @@ PACKAGE = str(Path(__file__).parent)
 OUTSIDE: dict[str, str | None] = {}
 
 
-class Place(NamedTuple):
-    """Where a call of an op belongs.
+class Place:
+    """Where a call of an op belongs. Calls at the same place have the same object.
 
     Attributes
     ----------
@@ -49,10 +49,24 @@ class Place(NamedTuple):
         ``"optimizer"``.
     """
 
-    site: str = ""
-    module: Any = None
-    path: str = ""
-    phase: str = "forward"
+    __slots__ = ("gradient", "module", "path", "phase", "site")
+
+    def __init__(self, site: str = "", module: Any = None, path: str = "",
+                 phase: str = "forward"):
+        self.site = site
+        self.module = module
+        self.path = path
+        self.phase = phase
+        self.gradient: Place | None = None  # where that of an op at this place belongs
+
+    def behind(self) -> Place:
+        """Return the place of gradients of ops at this one."""
+        if self.gradient is None:
+            self.gradient = Place(self.site, self.module, self.path, "backward")
+        return self.gradient
+
+    def __repr__(self) -> str:
+        return f"Place({', '.join(part for part in (self.site, self.path, self.phase) if part)})"
 
 
 def named(path: str) -> str | None:
@@ -62,8 +76,8 @@ def named(path: str) -> str | None:
     return None if path.startswith(f"{PACKAGE}/optim/") else ""
 
 
-def source() -> tuple[str, bool]:
-    """Return the innermost source line outside this package, and whether an optimiser called."""
+def caller() -> tuple[Any, bool]:
+    """Return the innermost frame outside this package, and whether an optimiser is on the way."""
     frame: Any = sys._getframe(1)
     optimizer = False
     while frame is not None:
@@ -73,15 +87,20 @@ def source() -> tuple[str, bool]:
         except KeyError:
             name = OUTSIDE[path] = named(path)
         if name:
-            return f"{name}:{frame.f_lineno}", optimizer
+            break
         optimizer = optimizer or name is None
         frame = frame.f_back
-    return "", optimizer
+    return frame, optimizer
+
+
+def site(frame: Any) -> str:
+    """Return the source line of a frame."""
+    return "" if frame is None else f"{OUTSIDE[frame.f_code.co_filename]}:{frame.f_lineno}"
 
 
 def user_line() -> str:
     """Return the innermost source line outside this package."""
-    return source()[0]
+    return site(caller()[0])
 
 
 class Watcher:
@@ -109,11 +128,16 @@ class Watcher:
     def replay(self, scene: Scene, plan: Plan) -> None:
         """Hear that a plan is about to run on its arguments (they are copied in)."""
 
+    stepwise = False  # whether ``line`` is called
+
     def line(self, scene: Scene, plan: Plan, number: int) -> None:
         """Hear that ``plan.calls[number]`` has run, the call of ``plan.origins[number]``.
 
         May raise ``RunEagerly``, having put back what the plan has written.
         """
+
+    def replayed(self, scene: Scene, plan: Plan, times: Sequence[float]) -> None:
+        """Hear that a plan's calls have run: call i from ``times[i]`` to ``times[i + 1]``."""
 
 
 class RunEagerly(Exception):
@@ -138,8 +162,8 @@ class Scene:
         When its kernel began and ended, in seconds of ``time.perf_counter``.
     """
 
-    __slots__ = ("began", "behind", "ended", "modules", "node", "path", "paths", "place",
-                 "watchers")
+    __slots__ = ("alone", "began", "behind", "ended", "modules", "node", "path", "paths", "place",
+                 "places", "watchers")
 
     def __init__(self, watchers: Sequence[Watcher] = ()):
         self.watchers = list(watchers)
@@ -149,13 +173,33 @@ class Scene:
         self.node: Any = None
         self.behind: Place | None = None
         self.place = Place()
+        self.places: dict[Any, Place] = {}  # those that were seen before
+        self.alone: dict[Any, Mode] = {}  # the modes without this scene
         self.began = self.ended = 0.0
 
     def time(self, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
         """Call a kernel and note when it began and ended."""
-        self.began = perf_counter()
-        result = function(*arguments)
+        began = perf_counter()
+        result = function(*arguments)  # which may be a user's, with ops inside
         self.ended = perf_counter()
+        self.began = began
+        return result
+
+    def short(self, mode: Mode, op: Op, function: Callable[..., Any], inputs: Sequence[Tensor],
+              params: dict[str, Any]) -> Any:
+        """Let a small op take its short path, as if nobody watched; tell of it."""
+        alone = self.alone.get((mode.grad, mode.depth))
+        if alone is None:
+            alone = self.alone[mode.grad, mode.depth] = mode.but(scene=None)
+        token = MODE.set(alone)
+        try:
+            began = perf_counter()
+            result = function(*inputs, **params)
+            self.ended = perf_counter()
+            self.began = began
+        finally:
+            MODE.reset(token)
+        self.told(mode, op, inputs, (result,), params)
         return result
 
     def here(self, mode: Mode) -> Place:
@@ -163,15 +207,22 @@ class Scene:
         again = mode.frame is not None and mode.frame.replaying
         if self.behind is not None and not again:
             return self.behind
-        site, optimizer = source()
-        return Place(site, self.modules[-1] if self.modules else None, self.path,
-                     "recomputed" if again else "backward" if self.node is not None else
-                     "optimizer" if optimizer else "forward")
+        frame, optimizer = caller()
+        phase = ("recomputed" if again else "backward" if self.node is not None else
+                 "optimizer" if optimizer else "forward")
+        key = (frame and frame.f_code, frame and frame.f_lasti, self.path, phase)
+        place = self.places.get(key)
+        module = self.modules[-1] if self.modules else None
+        if place is None or place.module is not module:
+            place = self.places[key] = Place(site(frame), module, self.path, phase)
+        return place
 
     def told(self, mode: Mode, op: Op, inputs: Sequence[Tensor], results: Sequence[Tensor],
              params: dict[str, Any]) -> None:
         """Note the place of an op that has run, in the node of its results too; tell watchers."""
-        self.place = place = self.here(mode)
+        behind = self.behind
+        self.place = place = (behind if behind is not None and mode.frame is None
+                              else self.here(mode))
         for result in results:
             edge = result.node
             if edge is not None:
@@ -184,7 +235,7 @@ class Scene:
         """Note whose gradient runs from now on; None: that of nobody."""
         self.node = node
         place = getattr(node, "place", None)  # nodes of before have none
-        self.behind = None if place is None else place._replace(phase="backward")
+        self.behind = None if place is None else place.behind()
 
     def reverse(self, visits: Iterator[Any], found: Mapping[tuple[Any, int], Tensor]) -> None:
         """Walk a graph backwards to its end (``autograd.walk``); tell what was found."""
@@ -230,10 +281,16 @@ class Scene:
         """Run a plan's calls, and tell the watchers each with its number."""
         for watcher in self.watchers:
             watcher.replay(self, plan)
+        stepwise = [watcher for watcher in self.watchers if watcher.stepwise]
+        times = [perf_counter()]
+        note = times.append
         for number, (function, arguments) in enumerate(plan.calls):
-            self.time(function, arguments)
-            for watcher in self.watchers:
+            function(*arguments)
+            note(perf_counter())
+            for watcher in stepwise:
                 watcher.line(self, plan, number)
+        for watcher in self.watchers:
+            watcher.replayed(self, plan, times)
 
 
 @contextmanager

@@ -37,7 +37,7 @@ PROMISED = {
         tril triu diagonal meshgrid searchsorted unique nonzero
         grad(fn,argnums) value_and_grad(fn,argnums) vjp jvp hvp jacobian hessian checkpoint(fn)
         jit(fn)
-        no_grad enable_grad backend set_num_threads get_num_threads op(gradient) kernel
+        no_grad enable_grad backend set_num_threads get_num_threads op(gradient) kernel profile
         """,
     "linalg": "norm solve cholesky inv",
     "random": """Generator(seed) manual_seed normal(rng) uniform(rng) integers(rng)

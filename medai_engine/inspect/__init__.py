@@ -2,6 +2,7 @@
 
 from .cards import Card, op, ops
 from .doctor import doctor
+from .profiler import profile
 from .summary import summary
 
-__all__ = ["Card", "doctor", "op", "ops", "summary"]
+__all__ = ["Card", "doctor", "op", "ops", "profile", "summary"]

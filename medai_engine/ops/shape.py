@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,8 @@ def viewed(op: Op, x: Any, **params: Any) -> Tensor:
     """
     mode = MODE.get()
     if not (mode.short and isinstance(x, Tensor)):
+        if mode.lean and isinstance(x, Tensor):
+            return mode.scene.short(mode, op, partial(viewed, op), (x,), params)
         return apply(op, x, **params)
     data = x.data
     try:
