@@ -107,13 +107,14 @@ row("put_along_axis", "x (N, D), indices (N, K), values (N, K) -> y (N, D)", "0"
     lambda: ([normal(32, 64), np.argsort(normal(32, 64))[:, :8], normal(32, 8)], {"axis": 1}))
 row("one_hot", "labels (N) -> y (N, C)", "0", "0",
     lambda: ([whole(10, 256)], {"classes": 10, "dtype": np.dtype("float32")}))
+SORTED = "comparisons are not counted: their number depends on the order that is met"
 for _name in ("sort", "argsort"):
     row(_name, "x (N, D) -> y (N, D)", "0", "0",
-        lambda: ([normal(32, 64)], {"axis": -1, "descending": False}))
+        lambda: ([normal(32, 64)], {"axis": -1, "descending": False}), SORTED)
 row("topk", "x (N, D) -> y (N, K)", "0", "0",
-    lambda: ([normal(32, 64)], {"k": 5, "axis": -1, "largest": True}))
+    lambda: ([normal(32, 64)], {"k": 5, "axis": -1, "largest": True}), SORTED)
 row("searchsorted", "x (D), v (M) -> y (M)", "0", "0",
-    lambda: ([np.sort(normal(64)), normal(256)], {"side": "left"}))
+    lambda: ([np.sort(normal(64)), normal(256)], {"side": "left"}), SORTED)
 row("assign", "x (N, D), value (D)", "0", "0",
     lambda: ([normal(64, 64), normal(64, seed=1)], {"index": (slice(0, 8),)}))
 
@@ -304,14 +305,17 @@ def _step(name: str, states: tuple[str, ...]) -> tuple[list[np.ndarray], dict[st
     sizes = (3000, 500)
     arrays = [normal(n, seed=s) for s in (0, 1) for n in sizes]
     arrays += [between(0.5, 1.5, n) for _ in states for n in sizes]
-    hyper = np.array([[VALUES.get(c, 0.0) for c in COLUMNS[name]]] * 2)
-    return arrays, {"states": states, "hyper": hyper}
+    return arrays, {"states": states, "hyper": _hyper(name)}
+
+
+def _hyper(name: str) -> np.ndarray:
+    return np.array([[VALUES.get(c, 0.0) for c in COLUMNS[name]]] * 2)
 
 
 for _name, _every in STATES.items():
     _used = _every[:{"rmsprop_step": 1}.get(_name, 2)]  # as by default
-    _given, _params = _step(_name, _used)
-    _operations = OPS[_name].work(_given, [], _params)[1] // 3500
+    _operations = OPS[_name].work(  # of one element
+        [np.empty(1)], [], {"states": _used, "hyper": _hyper(_name)})[1]
     row(_name, "arrays: parameters (D), gradients (D), " + ", ".join(f"{s} (D)" for s in _used),
         "0", f"{_operations} D", partial(_step, _name, _used),
         "D the elements of all parameters together, without weight decay", D=3500)
@@ -332,9 +336,13 @@ row("segments_sum_squares", "arrays (D) -> y ()", "0", "2 D - B",
 
 _DRAW: dict[str, Any] = {"shape": (4096,), "seed": 0, "offset": 0}
 _FLOAT = {**_DRAW, "dtype": np.dtype("float32")}
-row("random_uniform", "-> y (shape)", "0", "0", lambda: ([], {**_FLOAT, "low": 0.0, "high": 1.0}))
-row("random_normal", "-> y (shape)", "0", "0", lambda: ([], {**_FLOAT, "loc": 0.0, "scale": 1.0}))
-row("random_integers", "-> y (shape)", "0", "0", lambda: ([], {**_DRAW, "low": 0, "high": 10}))
+_WORDS = "not counted: integer words of a Philox counter, and what makes a number of each"
+row("random_uniform", "-> y (shape)", "0", "0",
+    lambda: ([], {**_FLOAT, "low": 0.0, "high": 1.0}), _WORDS)
+row("random_normal", "-> y (shape)", "0", "0",
+    lambda: ([], {**_FLOAT, "loc": 0.0, "scale": 1.0}), _WORDS)
+row("random_integers", "-> y (shape)", "0", "0",
+    lambda: ([], {**_DRAW, "low": 0, "high": 10}), _WORDS)
 
 # ---- elementwise ops --------------------------------------------------------------------------
 
@@ -353,8 +361,9 @@ def elementwise(op: Op) -> Row:
         return Sample(tuple(arrays), {name: NUMBERS[name] for name in op.params})
 
     one = op.work((), [((1000,), None)], {})[1] / 1000  # fractions where 1000 elements show them
-    names = ", ".join(op.inputs)
-    return Row(f"{names} of one shape, or of shapes that broadcast -> y", "0", f"{one:g} |y|", draw)
+    shapes = "any shape" if len(op.inputs) == 1 else "one shape, or of shapes that broadcast"
+    return Row(f"{', '.join(op.inputs)} of {shapes} -> y of that shape", "0",
+               f"{one:g} |y|".removeprefix("1 "), draw)
 
 
 def row_of(op: Op) -> Row | None:

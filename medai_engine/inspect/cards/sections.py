@@ -142,15 +142,15 @@ def costs(card: Card) -> list[Any]:
     rows = [("flops", f"{row.contraction} = {cost.contraction:,} (2 for each product that is "
              "summed)" if cost.contraction else "none in sums of products"),
             ("other", f"{row.other} = {cost.other:,} scalar operations" if cost.other else
-             "no other arithmetic")]
+             "none counted")]
     moved = cost.read + cost.written
     dense = (cost.contraction + cost.other) / moved if moved else 0
     rows.append(("bytes", f"{cost.read:,} read, {cost.written:,} written" + (
         f": {dense:.2g} operations a byte" if dense else "") if moved else "none: a view"))
     names = op.inputs if len(op.inputs) == len(sample.inputs) else [""] * len(sample.inputs)
-    rows.append(("sample", ", ".join(f"{n} {x.shape}".strip() for n, x in
-                                     zip(names, sample.inputs, strict=True))))
-    rows.append(("note", row.note))
+    shown = [f"{n} {x.shape}".strip() for n, x in zip(names, sample.inputs, strict=True)]
+    shown += [f"{n}={v!r}" for n, v in sample.params.items() if len(repr(v)) < 40]
+    rows += [("sample", ", ".join(shown)), ("note", row.note)]
     return [Facts([(label, text) for label, text in rows if text])]
 
 
