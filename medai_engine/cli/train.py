@@ -6,7 +6,6 @@ import argparse
 import sys
 from typing import Any, NamedTuple
 
-from ..errors import ParameterError, say
 from .grammar import at_least, chosen, helper
 
 __all__ = ["DEEP", "add_train"]
@@ -129,6 +128,7 @@ def add_synthesis(systems: Any, common: argparse.ArgumentParser) -> None:
                                  "conditional GAN. Without --data on the bundled digits.")
     grammar.add_argument("--data", metavar="FILE.npz", help="x (N, ...) from 0 to 1, y (N,)")
     add_training(grammar)
+    grammar.add_argument("--resume", metavar="RUN", help="finish a run that was stopped")
     grammar.set_defaults(run=run_gan)
 
 
@@ -164,23 +164,18 @@ def run_risk(options: argparse.Namespace) -> int:
     from dataclasses import fields
 
     from ..systems import Options, train_risk
+    from ..systems.commands import alone, nothing_done
     from ..systems.folder import report
     from ..systems.subgroups import subgroup_lines
 
     given = {field.name: getattr(options, field.name) for field in fields(Options)
              if field.name in options}
     out, resume = getattr(options, "out", None), getattr(options, "resume", None)
-    if resume is not None:
-        others = sorted(set(given) - {"epochs"}) + ["out"] * (out is not None)
-        if others:
-            raise ParameterError(say("--resume", "the options of that run, and at most --epochs",
-                                     ", ".join(f"--{o.replace('_', '-')}" for o in others),
-                                     "Leave them out, or train anew without --resume"))
+    alone(given, out, resume)
     try:
         risk = train_risk(Options(**given), out, resume, given.get("epochs"))
     except KeyboardInterrupt:
-        print("\nmedai: interrupted before one epoch was done; nothing to keep", file=sys.stderr)
-        return 130
+        return nothing_done()
     print("\n".join([f"held out: {report(risk.scores, risk.target, risk.classes[1])}",
                      *subgroup_lines(risk.subgroups)]))
     for note in risk.notes:
@@ -213,7 +208,7 @@ def run_gan(options: argparse.Namespace) -> int:
     from ..systems import commands
 
     return commands.train_gan(chosen(options, "data", "epochs", "batch_size", "lr", "seed"),
-                              getattr(options, "out", None))
+                              getattr(options, "out", None), getattr(options, "resume", None))
 
 
 def run_treatment(options: argparse.Namespace) -> int:

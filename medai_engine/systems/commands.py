@@ -18,22 +18,17 @@ from .judging import SYSTEMS, judge
 from .report import score_lines
 from .subgroups import by_subgroup, require_columns, subgroup_lines
 
-__all__ = ["SYSTEMS", "evaluate", "predict", "synthesize", "train", "train_gan"]
+__all__ = ["SYSTEMS", "alone", "evaluate", "nothing_done", "predict", "synthesize",
+           "train", "train_gan"]
 
 def train(name: str, given: dict[str, Any], out: str | None, resume: str | None) -> int:
     """Train a system and say what came out."""
     system = SYSTEMS[name]
-    if resume is not None:
-        others = sorted(set(given) - {"epochs"}) + ["out"] * (out is not None)
-        if others:
-            raise ParameterError(say("--resume", "the options of that run, and at most --epochs",
-                                     ", ".join(f"--{o.replace('_', '-')}" for o in others),
-                                     "Leave them out, or train anew without --resume"))
+    alone(given, out, resume)
     try:
         run = deep.train(system, deep.Options(**given), out, resume, given.get("epochs"))
     except KeyboardInterrupt:
-        print("\nmedai: interrupted before one epoch was done; nothing to keep", file=sys.stderr)
-        return 130
+        return nothing_done()
     held = run.config["patients"]["held out"]
     print(f"held out: {held} samples of {run.config['source']}")
     print("\n".join([*score_lines(run.scores), *subgroup_lines(run.subgroups)]))
@@ -53,6 +48,21 @@ def train(name: str, given: dict[str, Any], out: str | None, resume: str | None)
     print(f"next: open {run.folder / 'report.html'}, or predict new samples:\n"
           f"  medai predict {run.folder} --data PATH")
     return 130 if run.interrupted else 0
+
+
+def alone(given: dict[str, Any], out: str | None, resume: str | None) -> None:
+    """Refuse options beside --resume: those of the run count."""
+    others = sorted(set(given) - {"epochs"}) + ["out"] * (out is not None)
+    if resume is not None and others:
+        raise ParameterError(say("--resume", "the options of that run, and at most --epochs",
+                                 ", ".join(f"--{o.replace('_', '-')}" for o in others),
+                                 "Leave them out, or train anew without --resume"))
+
+
+def nothing_done() -> int:
+    """Say that a run was stopped too early; return the exit code."""
+    print("\nmedai: interrupted before one epoch was done; nothing to keep", file=sys.stderr)
+    return 130
 
 
 def predict(folder: str, data: str, out: str | None) -> int:
@@ -126,13 +136,25 @@ def saved(folder: str) -> dict[str, Score]:
     return scores
 
 
-def train_gan(given: dict[str, Any], out: str | None) -> int:
+def train_gan(given: dict[str, Any], out: str | None, resume: str | None) -> int:
     """Train the generator of synthetic cases and say how useful and how safe they are."""
-    found = generative.train_synthesis(generative.SynthesisOptions(**given), out)
+    alone(given, out, resume)
+    try:
+        found = generative.train_synthesis(generative.SynthesisOptions(**given), out,
+                                           resume=resume, epochs=given.get("epochs"))
+    except KeyboardInterrupt:
+        return nothing_done()
     tell(found["usefulness"], found["privacy"])
-    print(f"written: {', '.join(sorted(p.name for p in found['folder'].iterdir()))} in "
-          f"{found['folder']}\nnext: medai synthesize {found['folder']} -n 500")
-    return 0
+    folder = found["folder"]
+    for note in found["notes"]:
+        print(f"note: {note}", file=sys.stderr)
+    print(f"written: {', '.join(sorted(p.name for p in folder.iterdir() if p.is_file()))} in "
+          f"{folder}")
+    if found["interrupted"]:
+        print(f"interrupted; the generator is that of the last whole epoch. Go on with:\n"
+              f"  medai train synthesize --resume {folder}")
+    print(f"next: medai synthesize {folder} -n 500")
+    return 130 if found["interrupted"] else 0
 
 
 def tell(useful: dict[str, float] | None, private: dict[str, float]) -> None:

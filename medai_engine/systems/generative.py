@@ -1,79 +1,40 @@
 """Synthetic cases: a conditional GAN, and the check that no case is a copy of a patient.
 
-The generator makes an image from noise and a class, the discriminator tells made from real ones
-(Goodfellow et al. 2014; Mirza & Osindero 2014 for the condition). Useful samples are those on which
+Useful samples are those on which
 a classifier can be trained that works on real cases (train on synthetic, test on real); safe ones
 lie no nearer to the training cases than unseen real cases do.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .. import functional as F
 from .. import nn, optim
 from ..data import datasets, split_stratified
 from ..data.loader import order
 from ..errors import DataError, MissingExtraError, ParameterError, say
 from ..generator import manual_seed
 from ..io import load, write_json
-from ..io.models import buildable
-from ..jit import jit
+from ..io.files import read_state
 from ..mode import no_grad
-from ..nn import Module
-from ..ops.shape import concat
-from ..random import normal
 from ..tensor import Tensor
+from ..training.history import History
 from ..training.metrics import roc_auc
+from ..training.plots import plot_history
+from .adversaries import Adversaries, Generator
 from .arrays import read_npz
 from .folder import new_folder, read_config
+from .report import write_synthesis_report
 
 __all__ = ["Generator", "SynthesisOptions", "load_generator", "privacy", "synthesize",
            "train_synthesis", "usefulness"]
 
 HELD_OUT = 0.25
-
-
-@buildable
-class Generator(Module):
-    """Noise and a class to a sample: dense layers, LeakyReLU 0.2, batch norm, sigmoid.
-
-    Parameters
-    ----------
-    noise, classes, features : int
-        Sizes of the inputs and of a sample.
-    hidden : int
-        Units of the first layer; the second has twice as many.
-    """
-
-    def __init__(self, noise: int, classes: int, features: int, hidden: int = 256):
-        self.noise, self.classes, self.features, self.hidden = noise, classes, features, hidden
-        self.layers = nn.Sequential(
-            nn.Linear(noise + classes, hidden), nn.BatchNorm1d(hidden), nn.LeakyReLU(0.2),
-            nn.Linear(hidden, 2 * hidden), nn.BatchNorm1d(2 * hidden), nn.LeakyReLU(0.2),
-            nn.Linear(2 * hidden, features), nn.Sigmoid())
-
-    def forward(self, z: Any, condition: Any) -> Any:
-        """Return samples (N, features) for noise (N, noise) and one-hot classes (N, classes)."""
-        return self.layers(concat([z, condition], axis=1))
-
-
-class Discriminator(Module):
-    """A sample and a class to the logit of being real."""
-
-    def __init__(self, features: int, classes: int, hidden: int = 256):
-        self.layers = nn.Sequential(
-            nn.Linear(features + classes, 2 * hidden), nn.LeakyReLU(0.2), nn.Dropout(0.3),
-            nn.Linear(2 * hidden, hidden), nn.LeakyReLU(0.2), nn.Dropout(0.3),
-            nn.Linear(hidden, 1))
-
-    def forward(self, x: Any, condition: Any) -> Any:
-        """Return logits (N, 1)."""
-        return self.layers(concat([x, condition], axis=1))
 
 
 @dataclass
@@ -127,87 +88,83 @@ def cases(options: SynthesisOptions) -> tuple[np.ndarray, np.ndarray, str]:
 
 
 def train_synthesis(options: SynthesisOptions | None = None, out: str | Path | None = None,
-                    verbose: bool = True) -> dict[str, Any]:
+                    verbose: bool = True, resume: str | Path | None = None,
+                    epochs: int | None = None) -> dict[str, Any]:
     """Train a conditional GAN; write its run folder; return the scores.
+
+    Parameters
+    ----------
+    options : SynthesisOptions, optional
+        Taken from the run when it is resumed.
+    out : str, optional
+        The folder; the next free ``runs/synthesize-N`` without it.
+    verbose : bool
+        Print the losses.
+    resume : str, optional
+        A run folder to finish; it ends with the same bits as an unbroken run.
+    epochs : int, optional
+        Up to how many, of a resumed run.
 
     Returns
     -------
     dict
         ``folder``; ``usefulness`` (accuracy on held-out real cases of a classifier that saw only
-        samples, and of one that saw the real ones); ``privacy`` (see ``privacy``).
+        samples, and of one that saw the real ones); ``privacy`` (see ``privacy``);
+        ``interrupted``.
     """
     options = options or SynthesisOptions()
+    config: dict[str, Any] = {}
+    if resume is not None:
+        config = read_config(resume, "synthesize")
+        options = SynthesisOptions(**config["options"])
+        options.epochs = epochs or options.epochs
     options.check()
     x, y, source = cases(options)
     rows, held = split_stratified(y, HELD_OUT, options.seed)
     classes = int(y.max()) + 1
     flat = x.reshape(len(x), -1)
-    folder = new_folder(out, "synthesize")
-    config: dict[str, Any] = {
-        "system": "synthesize", "format": 1, "options": asdict(options), "source": source,
-        "shape": list(x.shape[1:]), "classes": classes}
-    write_json(folder / "config.json", config)
-    generator = adversaries(options, flat[rows], y[rows], classes, verbose)
-    generator.save(folder / "model")  # type: ignore[attr-defined]
+    digest = hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest()
+    pair = Adversaries(flat.shape[1], classes, options.noise, options.lr, options.seed)
+    if resume is None:
+        folder = new_folder(out, "synthesize")
+        config = {"system": "synthesize", "format": 1, "options": asdict(options),
+                  "source": source, "shape": list(x.shape[1:]), "classes": classes,
+                  "data_sha256": digest}
+        write_json(folder / "config.json", config)
+    else:
+        folder = Path(resume)
+        if config["data_sha256"] != digest:
+            raise DataError(say(f"resume {folder}", "the cases it was started with",
+                                f"others in {source}", "Restore the file, or train anew"))
+    last = folder / "checkpoint" / "last.safetensors"
+    if resume is not None and last.is_file():
+        pair.load_state_dict(read_state(last))
+    interrupted = pair.train(flat[rows], y[rows], options.epochs, options.batch_size, last, verbose)
+    generator = pair.generator.eval()
+    generator.save(folder / "model")
+    History(pair.history).to_csv(folder / "history.csv")
     samples, labels = synthesize(generator, 2000, options.seed)
     scores = {"usefulness": usefulness(samples, labels, flat[rows], y[rows], flat[held], y[held],
                                        options.seed),
-              "privacy": privacy(samples, flat[rows], flat[held])}
+              "privacy": privacy(samples, flat[rows], flat[held]),
+              "epochs": len(pair.history), "interrupted": interrupted}
     write_json(folder / "metrics.json", scores)
+    notes = []
     try:
         from .pictures import draw_images
 
+        plot_history(History(pair.history), folder / "history.png", f"{source}, training",
+                     {"discriminator": "loss of the discriminator (nats)",
+                      "generator": "loss of the generator (nats)"})
         if len(config["shape"]) == 3:
             shown = np.argsort(labels, kind="stable")[:: len(labels) // 40][:40]
             draw_images(samples[shown].reshape(-1, *config["shape"]),
                         [str(labels[i]) for i in shown], folder / "samples.png",
                         f"Made-up cases after {source}", columns=10)
-    except MissingExtraError:
-        pass  # the cases are there, only not drawn
-    return {"folder": folder, **scores}
-
-
-def adversaries(options: SynthesisOptions, x: np.ndarray, y: np.ndarray, classes: int,
-                verbose: bool) -> Generator:
-    """Train generator and discriminator against each other; return the generator."""
-    manual_seed(options.seed)
-    generator = Generator(options.noise, classes, x.shape[1])
-    discriminator = Discriminator(x.shape[1], classes)
-    makers = optim.Adam(generator.parameters(), options.lr, betas=(0.5, 0.999))
-    judges = optim.Adam(discriminator.parameters(), options.lr, betas=(0.5, 0.999))
-    judge = F.binary_cross_entropy_with_logits
-
-    @jit
-    def step(real: Any, condition: Any, wanted: Any, ones: Any, zeros: Any) -> tuple[Any, Any]:
-        """Move both once; ``ones`` holds 0.9, so that the discriminator is never too sure."""
-        z = normal((real.shape[0], options.noise))
-        with no_grad():
-            made = generator(z, wanted)
-        judges.zero_grad()
-        told = judge(discriminator(real, condition), ones) + judge(
-            discriminator(made, wanted), zeros)
-        told.backward()
-        judges.step()
-        makers.zero_grad()
-        fooled = judge(discriminator(generator(z, wanted), wanted), ones)
-        fooled.backward()
-        makers.step()
-        return told, fooled
-
-    hot = np.eye(classes, dtype=np.float32)[y]
-    size = min(options.batch_size, len(x))
-    ones, zeros = (np.full((size, 1), v, np.float32) for v in (0.9, 0.0))
-    draw = np.random.Generator(np.random.Philox(options.seed))
-    for epoch in range(options.epochs):
-        rows = order(len(x), options.seed, epoch)
-        for start in range(0, len(x) - size + 1, size):
-            part = rows[start: start + size]
-            wanted = hot[draw.integers(0, len(hot), size)]  # classes as often as in the data
-            told, fooled = step(x[part], hot[part], wanted, ones, zeros)
-        if verbose and (epoch + 1) % max(1, options.epochs // 10) == 0:
-            print(f"epoch {epoch + 1}/{options.epochs}: discriminator {told.item():.3f}, "
-                  f"generator {fooled.item():.3f}", flush=True)
-    return generator.eval()
+    except MissingExtraError as error:
+        notes.append(f"no plots: {error}")
+    write_synthesis_report(folder, config, scores, notes)
+    return {"folder": folder, "notes": notes, **scores}
 
 
 def synthesize(generator: Generator, n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -225,7 +182,7 @@ def load_generator(folder: str | Path) -> tuple[Generator, dict[str, Any]]:
     config = read_config(folder, "synthesize")
     if not (Path(folder) / "model.safetensors").is_file():
         raise DataError(say(str(folder), "a trained generator", "an unfinished run",
-                            "Train anew: medai train synthesize"))
+                            f"Finish it: medai train synthesize --resume {folder}"))
     generator: Any = load(Path(folder) / "model")
     return generator, config
 

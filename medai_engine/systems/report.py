@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ..inspect import page
 from .subgroups import subgroup_rows
 
-__all__ = ["score_lines", "write_report"]
+__all__ = ["score_lines", "write_report", "write_synthesis_report"]
 
 MEANING = {
     "accuracy": "share of samples that were called rightly",
@@ -75,3 +76,41 @@ def _subgroup(name: str, groups: dict[str, Any]) -> page.Html:
         f"By {name}", page.table(header, rows, right=range(1, len(header) - 1)),
         "Groups whose intervals overlap may well be served alike; a group that is flagged has too "
         "few samples to tell.")
+
+
+def write_synthesis_report(folder: Path, config: dict[str, Any], scores: dict[str, Any],
+                           notes: list[str]) -> None:
+    """Write report.html of a generator: what its samples are worth, and whether they are copies."""
+    useful, private = scores["usefulness"], scores["privacy"]
+    rows = [
+        ("accuracy of a classifier that saw samples alone, on held-out real cases",
+         f"{useful['accuracy_of_samples']:.3f}"),
+        ("the same of one that saw the real training cases", f"{useful['accuracy_of_real']:.3f}"),
+        (f"copies of training cases among {private['samples']} samples", f"{private['copies']}"),
+        ("median distance of a sample to the nearest training case",
+         f"{private['distance_to_training']:.3f}"),
+        ("the same to the nearest held-out case, which training never saw",
+         f"{private['distance_to_held_out']:.3f}"),
+        ("how well that distance tells training cases from others (0.5: not at all)",
+         f"{private['membership_auc']:.3f}")]
+    parts = [page.note(note) for note in notes]
+    if scores["interrupted"]:
+        parts.append(page.note("The training was interrupted; this is its last whole epoch."))
+    if private["copies"]:
+        parts.append(page.note(f"{private['copies']} samples lie on training cases: do not give "
+                               "samples of this generator away."))
+    options = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in config["options"].items()
+                        if v is not None)
+    figures = [page.section(text, page.image(folder / name, text)) for name, text in (
+        ("samples.png", "Samples by class"), ("history.png", FIGURES["history.png"]))
+        if (folder / name).is_file()]
+    page.save(folder / "report.html", page.page(
+        "Synthetic cases", *parts,
+        page.section("Are the samples useful, and are they safe?",
+                     page.table(("what", "value"), rows, right=(1,))), *figures,
+        page.section("How to read this", "Samples are useful if a classifier that learned from "
+                     "them alone works on real cases. They are safe if they lie no nearer to the "
+                     "training cases than to others: then they say little about a single patient. "
+                     "This is evidence, not proof of privacy."),
+        page.Html(f"<p class=lead>{page.html(f'Settings: {options}.')}</p>"),
+        lead=f"{config['source']}; {config['classes']} classes."))
