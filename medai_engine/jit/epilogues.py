@@ -16,7 +16,7 @@ from ..op import OPS, Op
 from ..ops import conv_fused
 from ..ops.linalg import ACTIVATIONS
 from .record import Line, Program, Value, packed
-from .writer import Writer
+from .writer import Writer, settle
 
 __all__ = ["epilogues", "pooling", "results", "sums"]
 
@@ -141,6 +141,7 @@ def sums(program: Program) -> int:
                 instead[id(line)] = write.lines
                 break
     program.lines = [new for line in program.lines for new in instead.get(id(line), [line])]
+    settle(program)
     return sum(bool(lines) for lines in instead.values())
 
 

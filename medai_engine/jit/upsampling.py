@@ -19,7 +19,7 @@ from ..ops.upsample import Nearest
 from ..tensor import Constant
 from .epilogues import GEOMETRY, own
 from .record import Line, Program, Value, packed
-from .writer import Writer
+from .writer import Writer, settle
 
 __all__ = ["upsampling"]
 
@@ -161,5 +161,6 @@ def upsampling(program: Program) -> int:
             continue  # the gradients would see other numbers than the forward pass
         program.lines = [new for i, line in enumerate(program.lines)
                          for new in (instead[i]() if i in instead else [line])]
+        settle(program)
         changes += 1
     return changes

@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import as_strided
 from ..op import OPS
 from .record import Line, Program, Value, packed
 
-__all__ = ["Writer"]
+__all__ = ["Writer", "settle"]
 
 
 class Writer:
@@ -46,11 +46,14 @@ class Writer:
         return self("reshape", self("copy", parts), shape=shape)
 
     def give(self, value: Value, old: Value) -> None:
-        """Let the value that was written last take the place of an old one."""
-        root = old if value.root is value else value.root
-        for line in self.program.lines:
-            for v in line.outputs:
-                if v.root is old:
-                    v.root = root
-        old.root = root
+        """Let the value that was written last take the place of an old one; then ``settle``."""
+        old.root = old if value.root is value else value.root
         self.lines[-1].outputs = [old]
+
+
+def settle(program: Program) -> None:
+    """Let views of values that have become views themselves say whose memory it is now."""
+    for line in program.lines:
+        for v in line.outputs:
+            while v.root.root is not v.root:
+                v.root = v.root.root
