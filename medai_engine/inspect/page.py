@@ -55,7 +55,7 @@ table{border-collapse:collapse;font-size:.92rem;margin:.5rem 0}
 th,td{text-align:left;padding:.28rem .7rem;border-bottom:1px solid var(--line);vertical-align:top}
 th{font-weight:600;color:var(--dim);white-space:nowrap}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-.wide{overflow-x:auto}
+.wide{overflow-x:auto}small{font-size:.84em}
 code,pre,kbd{font:.86rem/1.5 ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 pre{background:var(--soft);border:1px solid var(--line);border-radius:6px;padding:.7rem .9rem;
 overflow-x:auto;margin:.5rem 0}
@@ -65,6 +65,7 @@ figure{margin:.8rem 0}figure svg,figure img{max-width:100%;height:auto}
 img{border:1px solid var(--line);background:#fff}figcaption{font-size:.92rem;max-width:48rem}
 details{margin:.3rem 0}summary{cursor:pointer}svg text{fill:var(--ink)}
 .bar{display:inline-block;height:.62rem;background:var(--e0);border-radius:2px;min-width:1px}
+code.gone{background:var(--f4)}code.come{background:var(--f1)}
 .key{white-space:nowrap;margin-right:.8em}.key i{display:inline-block;width:.9em;height:.9em;
 border:1px solid;border-radius:3px;vertical-align:-.1em}
 """

@@ -15,7 +15,14 @@ from ..op import OPS
 from .record import Line, Program, Value
 from .rewrite import rewrite
 
-__all__ = ["Recorded", "Stage", "history"]
+__all__ = ["Recorded", "Stage", "Text", "history", "texts"]
+
+
+class Text(NamedTuple):
+    """A line of a program, in print."""
+
+    line: str
+    place: str  # source line and module
 
 
 class Stage(NamedTuple):
@@ -28,18 +35,18 @@ class Stage(NamedTuple):
         What it does, in a sentence.
     changes : int
         As it counts them itself.
-    before, after : list of str
-        The lines of the program.
+    before, after : list of Text
+        The program's lines.
     """
 
     rule: str
     says: str
     changes: int
-    before: list[str]
-    after: list[str]
+    before: list[Text]
+    after: list[Text]
 
     @property
-    def difference(self) -> list[tuple[list[str], list[str]]]:
+    def difference(self) -> list[tuple[list[Text], list[Text]]]:
         """The runs of lines that went, with those that came in their place."""
         return [(self.before[a:b], self.after[c:d]) for kind, a, b, c, d in SequenceMatcher(
             None, self.before, self.after, autojunk=False).get_opcodes() if kind != "equal"]
@@ -81,15 +88,21 @@ class Recorded:
         return made
 
 
+def texts(program: Program) -> list[Text]:
+    """Return the lines of a program in print."""
+    return [Text(repr(line), f"{line.site} {line.place.path}".strip()) for line in program.lines]
+
+
 def history(recorded: Recorded, exact: bool) -> list[Stage]:
     """Rewrite a recorded program once more; return what each rule did, in order."""
     program = recorded.program()
     stages: list[Stage] = []
-    texts = [list(map(repr, program.lines))]
+    now = texts(program)
 
     def heard(name: str, says: str, changes: int) -> None:
-        texts.append(list(map(repr, program.lines)))
-        stages.append(Stage(name, says, changes, *texts[-2:]))
+        nonlocal now
+        before, now = now, texts(program)
+        stages.append(Stage(name, says, changes, before, now))
 
     rewrite(program, exact, heard)
     return stages
