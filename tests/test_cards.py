@@ -151,13 +151,24 @@ def test_texts_agree(name):
 
 
 @each_op
+def test_rules_are_derivatives(name):
+    """Every rule that a card derives gives the difference quotient on its sample."""
+    card = me.inspect.op(name)
+    ruled = [i for i in range(len(card.sample.inputs)) if card.op.rules and (
+        card.op.joint or i in card.op.rules) and card.sample.inputs[i].dtype.kind == "f"]
+    assert len(card.slopes) == len(ruled)
+    for slope in card.slopes:
+        assert slope.agrees, slope
+
+
+@each_op
 def test_card(name):
     """The whole card: all sections, lines that fit, every text timed."""
     card = me.inspect.op(name)
     text = card.text()
     for heading in ("Gradient", "Cost", "Kernel" if card.op.kernel else "Definition", "Live"):
         assert f"\n{heading}" in text
-    assert card.op.doc.split("\n")[0][:60] in text
+    assert card.op.doc.split("\n")[0][:60] in text and "\ncalled by  " in text
     long = [line for line in text.split("\n") if len(line) > 100 and not line.startswith("|")]
     assert not long
     ran = [lane.text for lane in card.lanes if lane.seconds]
@@ -240,6 +251,16 @@ def test_own_op():
     card = me.inspect.op(cube, [1.0, 2.0], scale=2.0)
     assert "eager op" in str(card) and "float64 -> float64" in str(card)
     assert [lane.text for lane in card.lanes] == ["reference", "eager op"]
+
+
+def test_a_wrong_rule_of_your_own_is_seen():
+    @me.op(gradient={"x": lambda g, x: g * x * 2})
+    def cube(x):
+        """Return y = x^3."""
+        return x * x * x
+
+    text = str(me.inspect.op(cube, np.linspace(1, 2, 5)))
+    assert "they differ" in text and "they agree" not in text
 
 
 def test_own_op_with_the_name_of_an_op_is_not_that_op():

@@ -24,6 +24,7 @@ from .race import Lane, race
 from .samples import Row, Sample, row_of
 from .sections import parts
 from .show import as_html, as_text
+from .slopes import Slope, slopes
 from .texts import Piece, function_text, kernel_texts
 from .words import DERIVATIONS
 
@@ -48,6 +49,8 @@ class Card:
     lanes : list of Lane
         Each text of the kernel on the sample: median seconds, largest difference from the
         reference. Run when it is first asked for.
+    slopes : list of Slope
+        Each gradient rule on the sample beside a difference quotient.
     """
 
     def __init__(self, name: str, record: Op | None, sample: Sample | None,
@@ -73,6 +76,13 @@ class Card:
     def lanes(self) -> list[Lane]:
         """Run the texts."""
         return [] if self.op is None or self.sample is None else race(self.op, self.sample)
+
+    @cached_property
+    def slopes(self) -> list[Slope]:
+        """Differentiate the sample, by the rules and by difference quotients."""
+        if self.op is None or self.sample is None or not self.op.rules:
+            return []
+        return slopes(self.op, self.sample)
 
     @property
     def own(self) -> bool:

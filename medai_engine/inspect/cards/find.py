@@ -15,7 +15,7 @@ from ... import kernels
 from ...errors import ParameterError, say
 from ...op import OPS, Op
 
-__all__ = ["family_of", "find", "home_of", "public_names"]
+__all__ = ["callers", "family_of", "find", "home_of"]
 
 # What the public name is, where it is not the op's own; compared without case, underscores, "1d",
 # "2d", "3d" and a layer's "loss".
@@ -35,6 +35,24 @@ MEANS = {
     "adadelta": "adadelta_step", "adamax": "adamax_step", "lion": "lion_step", "ema": "ema_step",
     "clip_grad_norm_": "segments_limit", "clip_grad_value_": "segments_clip",
     "uniform": "random_uniform", "normal": "random_normal", "integers": "random_integers",
+}
+# What calls the ops that no public name stands for.
+INSIDE = {
+    "gelu_tanh": 'me.functional.gelu(x, approximate="tanh")',
+    "conv_activation": 'me.nn.Conv2d(..., activation="relu"); plans',
+    "conv_pool": 'me.nn.Conv2d(..., activation="relu", pool=2); plans; a Sequential in '
+                 "which convolution, activation and max pooling follow each other",
+    "linear_activation": "plans, where an activation follows a linear layer",
+    "matmul_add": "plans that may round differently, me.jit(fn, exact=False)",
+    "channel_affine": "me.functional.batch_norm with given statistics, as in evaluation",
+    "alias": "gradient functions and plans, for a tensor of their own over the same memory",
+    "sum_to": "the engine, where an input was broadcast: its gradient is summed back",
+    "unslice": "the gradient rule of slice", "scatter_add": "the gradient rule of gather",
+    "max_pool_take": "the gradient rule of max_pool_grad",
+    "flat_index": "advanced indexing, x[i, j]: several index arrays become one",
+    "assign": "t.copy_(x), t[index] = x, t += x: on a leaf under me.no_grad()",
+    "segments_scale": "segments_limit, where the norm is above the limit",
+    "segments_sum_squares": "me.optim.clip_grad_norm_, for the norm",
 }
 NAMESPACES = ("", "linalg", "random", "functional", "nn", "optim")
 OTHER = {("linalg", "norm")}  # namesakes that are compositions
@@ -70,9 +88,19 @@ def public() -> dict[str, tuple[Any, str]]:
     return found
 
 
-def public_names(op: Op) -> list[str]:
-    """Return what stands for an op, as it is typed."""
-    return [name for name, (_, of) in public().items() if OPS[of] is op]
+def callers(op: Op) -> str:
+    """Return what stands for an op, as it is typed, or what else calls it."""
+    if OPS.get(op.name) is not op:
+        return ""
+    spaces: dict[str, list[str]] = {}
+    for name, (_, of) in public().items():
+        if of == op.name:
+            space, _, last = name.rpartition(".")
+            spaces.setdefault(space, []).append(last)
+    if spaces:
+        return "; ".join(f"{space}.{', '.join(names)}" for space, names in spaces.items())
+    base = op.name.partition("_grad")[0]
+    return INSIDE.get(op.name) or (f"the gradient rule of {base}" if base in OPS else "")
 
 
 def find(what: Any) -> tuple[str, Op | None]:

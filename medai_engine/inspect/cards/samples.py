@@ -225,9 +225,9 @@ row("softmax_cross_entropy_grad",
     lambda: ([normal(128), normal(128, seed=1), *ran("softmax_cross_entropy")[0].inputs,
               ran("softmax_cross_entropy")[1][1]], {}))
 row("binary_cross_entropy", "x (N), t (N) -> y (N)", "0", "9 N",
-    lambda: ([between(0.05, 0.95, 512), whole(2, 512).astype("f")], {}))
+    lambda: ([between(0.05, 0.95, 512), between(0.1, 0.9, 512)], {}))
 row("binary_cross_entropy_grad", "g (N), x (N), t (N) -> y (N)", "0", "6 N",
-    lambda: ([normal(512), between(0.05, 0.95, 512), whole(2, 512).astype("f")], {}))
+    lambda: ([normal(512), between(0.05, 0.95, 512), between(0.1, 0.9, 512)], {}))
 row("norm", "x (B, N, C), weight (C), bias (C) -> y (B, N, C), mean (B, G), var (B, G)", "0",
     "7 B N C + 3 B G",
     lambda: ([normal(1, 128, 32), normal(32), normal(32)], {"groups": 32, "eps": 1e-5}),
@@ -346,6 +346,7 @@ row("random_integers", "-> y (shape)", "0", "0",
 
 # ---- elementwise ops --------------------------------------------------------------------------
 
+APART = {"divide", "remainder", "floor_divide", "reciprocal"}  # what divides is not near 0
 POSITIVE = {"log", "log2", "log10", "log1p", "sqrt", "asin", "acos", "power"}  # drawn from 0 to 1
 NUMBERS = {"low": -0.5, "high": 0.5, "alpha": 1.0, "slope": 0.01, "beta": 1.0, "threshold": 20.0}
 ELEMENTS = 4096
@@ -356,6 +357,8 @@ def elementwise(op: Op) -> Row:
     def draw() -> Sample:
         arrays = [between(0.05, 0.95, ELEMENTS) if op.name in POSITIVE or name == "t" else
                   normal(ELEMENTS, seed=i) for i, name in enumerate(op.inputs)]
+        if op.name in APART:
+            arrays[-1] += np.copysign(np.float32(0.5), arrays[-1])
         if op.inputs[0] == "condition":
             arrays[0] = arrays[0] > 0
         return Sample(tuple(arrays), {name: NUMBERS[name] for name in op.params})

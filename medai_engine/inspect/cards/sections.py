@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ... import kernels
+from ...errors import MedaiError
 from ...mode import no_grad
 from ...op import OPS, apply
-from .find import public_names
+from .find import callers
 from .race import Lane
 from .show import Code, Facts, Part, Table
 from .texts import BACKENDS, Piece, rule_text
@@ -52,7 +53,7 @@ def facts(card: Card) -> Facts:
                        "your own kernel: Numba compiles it at its first call")])
     axes = card.row.axes if card.row else f"{', '.join(op.inputs)} -> {', '.join(op.outputs)}"
     taken, _, given = axes.partition("->")
-    rows = [("called by", together(public_names(op))), ("inputs", taken.strip() or "none"),
+    rows = [("called by", callers(op)), ("inputs", taken.strip() or "none"),
             ("params", ", ".join(op.params)), ("outputs", given.strip()),
             ("dtypes", dtypes(card)), ("memory", memory(card)),
             ("linear in", " and in ".join(
@@ -130,7 +131,21 @@ def gradient(card: Card) -> list[Any]:
                  if (value := v.strip("'")) in OPS]
         found.append(Facts([(label, text) for label, text in rows if text]))
         found += [Code(piece, is_python(piece)) for piece in pieces]
-    return found
+    return [*found, *checked(card)]
+
+
+def checked(card: Card) -> list[Any]:
+    """Return what each rule gives on the sample, beside a difference quotient."""
+    try:
+        found = card.slopes
+    except MedaiError as error:  # an op of the user's that takes no float64, or draws at random
+        return [str(error)]
+    if not found:
+        return []
+    rows = [[slope.name, f"{slope.rule:.9g}", f"{slope.quotient:.9g}", "they agree" if slope.agrees
+             else "they differ: the rule is wrong, or a kink is near"] for slope in found]
+    return ["Along a random direction, in float64:",
+            Table(("of", "the rule gives", "the difference quotient", ""), rows, (1, 2))]
 
 
 def costs(card: Card) -> list[Any]:
@@ -228,15 +243,6 @@ def shortened(text: str, pieces: list[Piece], full: bool) -> list[Any]:
     if hidden:
         found.append(f"and {', '.join(hidden)}")
     return found
-
-
-def together(names: list[str]) -> str:
-    """Return dotted names with each namespace said once."""
-    spaces: dict[str, list[str]] = {}
-    for name in names:
-        space, _, last = name.rpartition(".")
-        spaces.setdefault(space, []).append(last)
-    return "; ".join(f"{space}.{', '.join(last)}" for space, last in spaces.items())
 
 
 def called(piece: Piece) -> str:
