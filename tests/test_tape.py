@@ -17,7 +17,8 @@ from medai_engine import functional as F
 from medai_engine import nn
 from medai_engine.autograd import locate
 from medai_engine.inspect import drawing
-from medai_engine.inspect.tape import Call, grouped
+from medai_engine.inspect.calls import Call
+from medai_engine.inspect.groups import grouped
 from medai_engine.op import OPS
 
 RNG = np.random.default_rng(0)

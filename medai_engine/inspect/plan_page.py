@@ -67,7 +67,8 @@ class PlanPage:
     def __init__(self, found: Plan, times: Profile | None):
         if found.layout is None:
             found.prepare()
-        self.plan, self.times = found, times
+        assert found.layout is not None
+        self.plan, self.times, self.layout = found, times, found.layout
         self.lines = [line for line in found.program.lines if not is_view(line)]
         self.timed: dict[int, Timed] = {id(row.line): row for row in times or ()}
         self.total = sum(row.seconds for row in times or ())
@@ -83,7 +84,7 @@ class PlanPage:
 
     def html(self) -> str:
         """Return the page."""
-        found = self.plan.layout
+        found = self.layout
         flops = sum(sum(work(line)[:2]) for line in self.lines)
         head = [f"{len(self.lines)} lines, {sum(bool(x.by) for x in self.lines)} of them rewritten",
                 f"{amount(flops)} operations", f"arena {amount(found.arena, 'B')}, of which "
@@ -117,12 +118,12 @@ class PlanPage:
         shapes, x = [], float(LEFT)
         for number, line in enumerate(self.lines):
             row = self.timed.get(id(line))
-            if row is None:
+            if row is None or line.op is None:
                 continue
             width = row.seconds * scale
             y = LANE * lanes.index(line.place.phase)
-            shapes.append(block(x, y + 2, width, LANE - 4, hue(row.line.op), row.line.op.name,
-                                f"{number} {row.line.op.name}: {took(row.seconds)}, "
+            shapes.append(block(x, y + 2, width, LANE - 4, hue(line.op), line.op.name,
+                                f"{number} {line.op.name}: {took(row.seconds)}, "
                                 f"{100 * row.share:.0f} % of the ceiling\n{where(line)}", number))
             x += width
         names = [f"<text class='dim' x='0' y='{LANE * i + 19}'>{p}</text>"
@@ -152,7 +153,7 @@ class PlanPage:
 
     def arena(self) -> Html:
         """Draw offsets against lines, lifetimes as rectangles."""
-        program, found = self.plan.program, self.plan.layout
+        program, found = self.plan.program, self.layout
         column, k = [], 0  # of each program line, views as the line behind them
         for line in program.lines:
             column.append(k)
@@ -187,7 +188,7 @@ class PlanPage:
 
     def peak(self, column: Sequence[int]) -> int:
         """Return the first line at which most is live."""
-        found = self.plan.layout
+        found = self.layout
         live = [0] * (len(column) + 1)
         for b in {id(b): b for b in found.blocks.values()}.values():
             for i in range(max(b.first, 0), min(b.last, len(column)) + 1):

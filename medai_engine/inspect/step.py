@@ -12,9 +12,11 @@ from ..autograd import locate, start, walk
 from ..mode import switched
 from ..nn import Module
 from ..tensor import Tensor
+from .calls import Call, Tip, sizes
 from .cards.texts import rule_text
+from .groups import Group
 from .page import Html, code, figure, page, save, section, table
-from .tape import Call, Graph, Group, Tip, sizes
+from .tape import Graph
 from .tape_page import picture
 
 __all__ = ["Stepper", "Stop", "step"]

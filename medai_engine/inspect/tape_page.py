@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..jit.show import amount
-from .drawing import Box, drawing, hue, legend, standalone
+from .calls import Call, Tip, sizes
+from .drawing import Box, drawing, hue, legend
+from .groups import Group, grouped, keeping, reads
 from .page import Html, details, figure, html, note, page, section, table
-from .tape import Call, Graph, Group, Tip, grouped, keeping, reads, sizes
 
-__all__ = ["picture", "standalone", "tape_page"]
+if TYPE_CHECKING:
+    from .tape import Graph
+
+__all__ = ["picture", "tape_page"]
 
 LEAF, OUTSIDE = 5, 7  # hues
 CUT = 34  # characters of a line in a box
