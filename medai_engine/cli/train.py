@@ -36,7 +36,7 @@ def add_risk(systems: Any, common: argparse.ArgumentParser) -> None:
     data.add_argument("--data", metavar="FILE.csv", help="patients, one row each, with a header")
     data.add_argument("--target", metavar="COLUMN", help="the outcome's column")
     data.add_argument("--positive", metavar="VALUE", help="the outcome whose risk is predicted")
-    data.add_argument("--group", metavar="COLUMN",
+    data.add_argument("--patients", "--group", dest="group", metavar="COLUMN",
                       help="names the patient where one has several rows; never split")
     data.add_argument("--impute", choices=["median"],
                       help="replace missing numbers; without it they are refused")
@@ -103,7 +103,8 @@ def add_deep(systems: Any, common: argparse.ArgumentParser, name: str) -> None:
                                  "--data on the system's own data.")
     grammar.add_argument("--data", metavar=system.data, help="your own data")
     for option in system.options:
-        grammar.add_argument(f"--{option}", **OPTIONS[option])
+        also = ["--group"] * (option == "patients")  # as risk and treatment call it
+        grammar.add_argument(f"--{option}", *also, **OPTIONS[option])
     grammar.add_argument("--model", choices=system.models, help=f"default {system.models[0]}")
     add_training(grammar)
     grammar.add_argument("--resume", metavar="RUN", help="finish a run that was stopped")
@@ -143,7 +144,7 @@ def add_treatment(systems: Any, common: argparse.ArgumentParser) -> None:
     data.add_argument("--data", metavar="FILE.csv",
                       help="patients, one row each, with a header; or breast-cancer, wine")
     data.add_argument("--target", metavar="COLUMN", help="the column of the right choice")
-    data.add_argument("--group", metavar="COLUMN",
+    data.add_argument("--patients", "--group", dest="group", metavar="COLUMN",
                       help="names the patient where one has several rows; never split")
     data.add_argument("--impute", choices=["median"],
                       help="replace missing numbers; without it the svm refuses them, forest and "

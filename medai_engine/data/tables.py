@@ -242,7 +242,8 @@ class Columns:
                     f"{column[row]!r}, one of {len(values)} different texts",
                     "Write decimals with a point: 1.5, not 1,5" if _number(
                         str(column[row]).replace(",", ".")) else
-                    "Correct the entry, or remove the column if it is a name or a note"))
+                    "Correct the entry, remove the column if it is a note, or name it with "
+                    "--patients if it says whose row it is"))
             plan.append({"name": name, "values": values, "fill": None})
         return cls(plan)
 

@@ -170,7 +170,7 @@ class Window:
         """Return a usual window: lung, soft (tissue), bone, brain, or wide, which has all."""
         if name not in cls.NAMES:
             raise ParameterError(say("window", f"one of {', '.join(cls.NAMES)}, or center and "
-                                     "width", repr(name), 'Use "lung", or Window(-600, 1500)'))
+                                     "width", repr(name), "Use lung, or -600 1500"))
         return cls(*cls.NAMES[name])
 
     def __repr__(self) -> str:

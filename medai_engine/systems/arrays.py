@@ -12,7 +12,8 @@ from ..data.images import fitted, look, patients_of, read_image, told
 from ..data.transforms import Window
 from ..errors import DataError, say
 
-__all__ = ["Images", "columns_of", "images_below", "images_of", "read_npz"]
+__all__ = ["Images", "columns_of", "images_below", "images_of", "patients_in",
+           "read_npz"]
 
 
 def read_npz(path: str | Path) -> dict[str, np.ndarray]:
@@ -70,6 +71,15 @@ def columns_of(found: dict[str, np.ndarray], n: int, *used: str) -> dict[str, np
     """Return the other arrays with an entry for each of n samples."""
     return {name: value for name, value in found.items()
             if name not in used and value.shape == (n,)}
+
+
+def patients_in(found: dict[str, np.ndarray], n: int, path: str) -> np.ndarray | None:
+    """Return the patient of each of n samples, if the file names them."""
+    patients = found.get("patients")
+    if patients is not None and patients.shape != (n,):
+        raise DataError(say(path, f"patients of shape ({n},)", patients.shape,
+                            "Name the patient of every sample, or leave the array out"))
+    return None if patients is None else patients.astype(str)
 
 
 class Images(NamedTuple):

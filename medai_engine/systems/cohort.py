@@ -143,6 +143,11 @@ class Cohort:
         return [self.what, "patient"], [[name, str(patient)] for name, patient in
                                    zip(self.names, self.groups, strict=True)]
 
+    def of_steps(self) -> np.ndarray:
+        """Return the patient, or else the number of the sequence, of every step (N, T)."""
+        whose = np.arange(len(self.y)) if self.groups is None else self.groups
+        return np.broadcast_to(whose[:, None], self.y.shape)
+
     def scores(self, found: np.ndarray) -> dict[str, Score]:
         """Return the scores that fit the kind of outcome, of probabilities or values.
 
@@ -152,9 +157,8 @@ class Cohort:
             return evaluate_values(self.y, found, patients=self.groups)
         if self.y.ndim > 1:
             known = self.y != IGNORED
-            number = np.broadcast_to(np.arange(len(self.y))[:, None], self.y.shape)
             return evaluate_classes(self.y[known], found[known], self.classes,
-                                    patients=number[known], repeats=200)
+                                    patients=self.of_steps()[known], repeats=200)
         if len(self.classes) == 2:
             return evaluate_risk(self.y, found[:, 1], patients=self.groups)
         return evaluate_classes(self.y, found, self.classes, patients=self.groups)

@@ -102,7 +102,7 @@ def differences(one: Judged, two: Judged) -> dict[str, Difference]:
         return _values(part, p, q, groups)
     if y.ndim > 1:  # new sequences: one row a step
         known = y != IGNORED
-        groups = np.broadcast_to(np.arange(len(y))[:, None], y.shape)[known]
+        groups = part.of_steps()[known]
         y, p, q = y[known], p[known], q[known]
     found: dict[str, Difference] = {}
     several = len(part.classes) > 2

@@ -254,10 +254,12 @@ def check_parts(system: System, cohort: Cohort, parts: dict[str, np.ndarray]) ->
     for part, rows in parts.items():
         present = set(np.unique(cohort.y[rows]).tolist()) if cohort.classes else set()
         missing = [name for k, name in enumerate(cohort.classes) if k not in present]
-        if not len(rows) or (missing and cohort.y.ndim == 1):
+        if not len(rows):
+            raise DataError(say(f"{cohort.source}, {part} samples", "one or more",
+                                f"none of {len(cohort.y)} in all", "Add samples"))
+        if missing and cohort.y.ndim == 1:
             raise DataError(say(
-                f"{cohort.source}, {part} samples",
-                f"some of {missing[0]!r}" if missing else "one or more",
+                f"{cohort.source}, {part} samples", f"some of {missing[0]!r}",
                 f"none among {len(rows)}", "Add samples of this class, or try another --seed"))
 
 

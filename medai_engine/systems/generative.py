@@ -80,11 +80,21 @@ def cases(options: SynthesisOptions) -> tuple[np.ndarray, np.ndarray, str]:
         raise DataError(say(options.data, "arrays x (N, ...) and y (N,)",
                             f"{ {k: v.shape for k, v in found.items()} }",
                             "Save it with numpy.savez(path, x=x, y=y)"))
-    x = found["x"].astype(np.float32)
+    x, y = found["x"], found["y"]
+    if not x.size or x.dtype.kind not in "biuf" or y.dtype.kind not in "iu":
+        raise DataError(say(options.data, "numbers x, class numbers y",
+                            f"x {x.shape} of {x.dtype}, y of {y.dtype}",
+                            "Number the classes from 0, one case or more"))
+    x = x.astype(np.float32)
     if not np.isfinite(x).all() or x.min() < 0 or x.max() > 1:
         raise DataError(say(options.data, "x between 0 and 1", f"{x.min():g} to {x.max():g}",
                             "Scale it to 0 .. 1"))
-    return x, found["y"].astype(np.int64), options.data
+    rare = np.bincount(y).argmin() if y.min() >= 0 else 0
+    if y.min() < 0 or (y == rare).sum() < 2:
+        raise DataError(say(options.data, "classes numbered from 0, two cases or more of each",
+                            f"{y.min()}" if y.min() < 0 else f"{(y == rare).sum()} of {rare}",
+                            "Number the classes without gaps, and add cases of rare ones"))
+    return x, y.astype(np.int64), options.data
 
 
 def train_synthesis(options: SynthesisOptions | None = None, out: str | Path | None = None,
@@ -144,8 +154,8 @@ def train_synthesis(options: SynthesisOptions | None = None, out: str | Path | N
     generator.save(folder / "model")
     History(pair.history).to_csv(folder / "history.csv")
     samples, labels = synthesize(generator, 2000, options.seed)
-    scores = {"usefulness": usefulness(samples, labels, flat[rows], y[rows], flat[held], y[held],
-                                       options.seed),
+    scores = {"usefulness": None if classes < 2 else usefulness(
+                  samples, labels, flat[rows], y[rows], flat[held], y[held], options.seed),
               "privacy": privacy(samples, flat[rows], flat[held]),
               "epochs": len(pair.history), "interrupted": interrupted}
     write_json(folder / "metrics.json", scores)

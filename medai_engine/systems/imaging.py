@@ -11,7 +11,7 @@ from .. import nn
 from ..data import ImageFolder, datasets
 from ..data.transforms import Window
 from ..errors import DataError, say
-from .arrays import columns_of, images_below, images_of, read_npz
+from .arrays import columns_of, images_below, images_of, patients_in, read_npz
 from .deep import Cohort, Options, Recipe, System
 
 __all__ = ["Diagnosis"]
@@ -125,13 +125,9 @@ class Diagnosis(System):
                 raise DataError(say(path, "two classes or more in y", ", ".join(classes),
                                     "Add images of another class"))
             y = np.array([classes.index(name) for name in told.tolist()], np.int64)
-        groups = found.get("patients")
-        if groups is not None and groups.shape != (len(x),):
-            raise DataError(say(path, f"patients of shape ({len(x)},)", groups.shape,
-                                "Name the patient of every image, or leave the array out"))
-        cohort = Cohort(x, y, given or classes, None if groups is None else groups.astype(str),
-                        [f"sample {i}" for i in range(len(x))], str(path), "class",
-                        about=columns_of(found, len(x), "x", "y"))
+        groups = patients_in(found, len(x), path)
+        cohort = Cohort(x, y, given or classes, groups, [f"sample {i}" for i in range(len(x))],
+                        str(path), "class", about=columns_of(found, len(x), "x", "y"))
         if config is None:
             enough(cohort)
             if groups is None:

@@ -111,8 +111,8 @@ def held_out(folder: str | Path) -> Judged:
     columns = {name: [row[i] for row in rows] for i, name in enumerate(header)}
     names, groups = columns[header[0]], columns.get("patient")
     if "step" in columns:
-        names, groups = [f"{n}, step {t}" for n, t in zip(names, columns["step"],
-                                                          strict=True)], names
+        groups = groups or names
+        names = [f"{n}, step {t}" for n, t in zip(names, columns["step"], strict=True)]
     target, classes = config["target"], config.get("classes", [])
     if "squared error" in columns:
         y, found = np.zeros((len(rows), 1)), np.sqrt(np.array([columns["squared error"]], float)).T

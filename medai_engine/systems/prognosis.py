@@ -50,12 +50,18 @@ class Prognosis(System):
         y = table[target]
         if y.dtype.kind != "f" or not np.isfinite(y).all():
             row = int((~np.isfinite(y)).argmax()) if y.dtype.kind == "f" else 0
-            got = "nothing" if y.dtype.kind == "f" and np.isnan(y[row]) else repr(y[row])
+            got = "nothing" if y.dtype.kind == "f" and np.isnan(y[row]) else (
+                f"{y[row]:g}" if y.dtype.kind == "f" else repr(y[row]))
             raise DataError(say(table.cell(row, target), "a number in every row", got,
                                 "Fill it in, remove the row, or use medai train risk for classes"))
         self._table = table
         self._names = [n for n in table.names if n not in (target, patient)]
-        return rows_of(table, y.astype(np.float64), [], target, patient)
+        cohort = rows_of(table, y.astype(np.float64), [], target, patient)
+        for name in self._names:
+            if table[name].dtype.kind == "f" and (gone := int(np.isnan(table[name]).sum())):
+                cohort.notes.append(f"{gone} of {len(table)} entries of {name} are missing: the "
+                                    "median of the training patients stands for them")
+        return cohort
 
     def plan(self, cohort: Cohort, rows: np.ndarray) -> dict[str, Any]:
         """Return columns, their medians, means and spreads."""

@@ -82,10 +82,11 @@ def write_synthesis_report(folder: Path, config: dict[str, Any], scores: dict[st
                            notes: list[str]) -> None:
     """Write report.html of a generator: what its samples are worth, and whether they are copies."""
     useful, private = scores["usefulness"], scores["privacy"]
-    rows = [
+    rows = [] if useful is None else [
         ("accuracy of a classifier that saw samples alone, on held-out real cases",
          f"{useful['accuracy_of_samples']:.3f}"),
-        ("the same of one that saw the real training cases", f"{useful['accuracy_of_real']:.3f}"),
+        ("the same of one that saw the real training cases", f"{useful['accuracy_of_real']:.3f}")]
+    rows += [
         (f"copies of training cases among {private['samples']} samples", f"{private['copies']}"),
         ("median distance of a sample to the nearest training case",
          f"{private['distance_to_training']:.3f}"),

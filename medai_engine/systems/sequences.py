@@ -14,7 +14,7 @@ from ..errors import DataError, say
 from ..io.models import buildable
 from ..nn import Module
 from ..ops.shape import astype
-from .arrays import columns_of, read_npz
+from .arrays import columns_of, patients_in, read_npz
 from .deep import IGNORED, Cohort, Options, Recipe, System
 
 __all__ = ["HistoryNetwork", "Histories", "PhaseNetwork", "Phases", "carry_forward"]
@@ -224,7 +224,8 @@ class Phases(System):
     """Which phase a procedure is in, step by step.
 
     ``--data`` is an NPZ file with ``x`` (N, T, D) and ``y`` (N, T) class numbers, -100 where none
-    is known; optionally ``classes``, names. Without data: 400 made-up gall bladder operations.
+    is known; optionally ``classes``, names, and ``patients`` (N,), which are never split. Without
+    data: 400 made-up gall bladder operations.
     """
 
     name = "phases"
@@ -249,21 +250,26 @@ class Phases(System):
 
     def _file(self, path: str, classes: list[str] | None) -> Cohort:
         found = read_npz(path)
-        if "x" not in found or found["x"].ndim != 3:
+        if "x" not in found or found["x"].ndim != 3 or found["x"].dtype.kind not in "biuf":
             raise DataError(say(path, "an array x of shape (N, T, D)",
                                 f"{ {k: v.shape for k, v in found.items()} }",
                                 "Save it with numpy.savez(path, x=x, y=y)"))
-        x = found["x"].astype(np.float32)
-        y = found.get("y", np.zeros(0, np.int64)).astype(np.int64)
-        if len(y) and y.shape != x.shape[:2]:
-            raise DataError(say(path, f"y of shape {x.shape[:2]}", y.shape,
+        x, y = found["x"].astype(np.float32), found.get("y", np.zeros(0, np.int64))
+        if len(y) and (y.shape != x.shape[:2] or y.dtype.kind not in "iu"):
+            raise DataError(say(path, f"class numbers y of shape {x.shape[:2]}",
+                                f"{y.shape} of {y.dtype}",
                                 "Give every step a class number, -100 where none is known"))
+        y = y.astype(np.int64)
         if not len(y) and classes is None:
             raise DataError(say(path, "an array y of class numbers", "none",
                                 "Save it with numpy.savez(path, x=x, y=y)"))
+        known = classes
         if classes is None:
             classes = [str(v) for v in found["classes"]] if "classes" in found else [
                 str(k) for k in range(int(y.max()) + 1)]
+        if known is None and len(classes) < 2:
+            raise DataError(say(path, "two classes or more in y", ", ".join(classes) or "none",
+                                "Add procedures with other phases"))
         if len(y) and (((y < 0) & (y != IGNORED)) | (y >= len(classes))).any():
             raise DataError(say(path, f"class numbers from 0 to {len(classes) - 1}, or {IGNORED}",
                                 f"{y.min()} to {y.max()}", "Correct y"))
@@ -271,7 +277,8 @@ class Phases(System):
             place = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
             raise DataError(say(path, "finite values in x", f"{x[place]} at {place}",
                                 "Fill in what is missing"))
-        return Cohort(x, y, classes, None, [f"sequence {i}" for i in range(len(x))], path, "phase",
+        return Cohort(x, y, classes, patients_in(found, len(x), path),
+                      [f"sequence {i}" for i in range(len(x))], path, "phase",
                       about=columns_of(found, len(x), "x", "y"))
 
     def read(self, path: str, config: dict[str, Any], patients: str | None = None) -> Cohort:
