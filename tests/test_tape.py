@@ -79,7 +79,7 @@ def test_two_lines_as_text():
     assert str(me.inspect.graph(two_lines()[0])).splitlines() == [
         "4 calls, 2 leaves; 8 B kept for the way back, apart from the leaves",
         "#  op        inputs -> output           kept                module  line",
-        "0  multiply  leaf 1 (2) -> (2)          a (leaf), b (leaf)",
+        "0  multiply  leaf 1 (2), leaf 1 -> (2)  a (leaf), b (leaf)",
         "1  add       %0 (2), leaf 2 () -> (2)",
         "2  multiply  %1 (2), leaf 1 (2) -> (2)  a 8 B, b (leaf)",
         "3  sum       %2 (2) -> ()"]

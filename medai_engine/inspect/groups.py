@@ -95,21 +95,25 @@ def sorting(after: Sequence[set[int]]) -> Iterator[int]:
 
 
 def reads(group: Group, number: dict[Call, int]) -> str:
-    """Return the inputs of a group: calls by number, leaves by name, others by their shapes."""
+    """Return the inputs of a group: calls by number, leaves by name, others by their own.
+
+    A module's each once; an op's all, in order.
+    """
     inside = set(group.calls)
-    texts: dict[Any, None] = {}
+    found: set[str] = set()
+    out = []
     for call in group.calls:
         for name, shape, source in zip(call.names, call.shapes, call.sources, strict=True):
             if source in inside:
                 continue
             text = (f"%{number[source]}" if source in number else
                     source.name if isinstance(source, Tip) else name)
-            texts.setdefault((text, source, shape), None)
-    seen: set[str] = set()
-    out = []
-    for text, _, shape in texts:
-        out.append(text if text in seen else f"{text} {sizes(shape)}")
-        seen.add(text)
+            full = f"{text} {sizes(shape)}"
+            if full not in found:
+                out.append(full)
+            elif not group.parts:
+                out.append(text)
+            found.add(full)
     return ", ".join(out)
 
 

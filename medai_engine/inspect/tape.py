@@ -95,8 +95,8 @@ def graph(loss: Tensor, model: Module | None = None, depth: int | None = None) -
     >>> w = me.tensor([2.0], requires_grad=True)
     >>> print(me.inspect.graph((w * w).sum()))
     2 calls, 1 leaf; 0 B kept for the way back, apart from the leaves
-    #  op        inputs -> output           kept      module  line
-    0  multiply  leaf 1 (1), leaf 1 -> (1)  a, b
+    #  op        inputs -> output           kept                module  line
+    0  multiply  leaf 1 (1), leaf 1 -> (1)  a (leaf), b (leaf)
     1  sum       %0 (1) -> ()
     """
     if loss.node is None:
