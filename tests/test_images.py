@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from medai_engine.data.images import ImageFolder, read_image
+from medai_engine.data.pictures import is_dicom, read_picture
+from medai_engine.data.transforms import Window
 from medai_engine.errors import DataError, ParameterError
 
 Image = pytest.importorskip("PIL.Image")
@@ -118,3 +121,112 @@ def test_bad_folders(tmp_path):
         ImageFolder(tmp_path)
     with pytest.raises(DataError, match="an image, got FileNotFoundError"):
         read_image(tmp_path / "nothing.png")
+
+
+# ---- DICOM files among them ---------------------------------------------------------------------
+
+
+def dicom(path: Path, values: np.ndarray, **changes) -> Path:
+    """Write measured values as a CT of one frame: stored + 1024, 12 bits."""
+    from medical_cases import slice_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stored = (np.asarray(values) + 1024).astype(np.uint16)
+    made = slice_file(path.parent, 0, **{
+        "Rows": stored.shape[0], "Columns": stored.shape[1], "RescaleSlope": 1,
+        "RescaleIntercept": -1024, "PixelData": stored.tobytes(), **changes})
+    return made.rename(path)
+
+
+HU = np.array([[-1000.0, -600.0, 0.0], [40.0, 1000.0, 2000.0]])
+
+
+def test_a_grey_means_the_same_tissue_in_all_ct_files(tmp_path):
+    found = read_picture(dicom(tmp_path / "a.dcm", HU, WindowCenter=40, WindowWidth=400))
+    np.testing.assert_allclose(found.array[..., 0],
+                               [[0, 0.2, 0.5], [0.52, 1, 1]], atol=1e-6)
+    assert found.scale == "-1000 to 1000 HU" and found.patient == "p1"
+    soft = read_image(tmp_path / "a.dcm", window=Window.named("soft"))
+    np.testing.assert_allclose(soft[..., 0], [[0, 0, 0.4], [0.5, 1, 1]], atol=1e-6)
+    with pytest.raises(ParameterError, match="lung, soft, bone, brain, wide"):
+        Window.named("liver")
+
+
+@pytest.mark.parametrize("signed", [0, 1])
+def test_others_take_the_window_of_their_file(tmp_path, signed):
+    values = HU / 10 + 50
+    stored = (values.astype(np.int16) if signed else values.astype(np.uint16)).tobytes()
+    plain = {"Modality": "MR", "RescaleSlope": 1, "RescaleIntercept": 0, "PixelData": stored,
+             "PixelRepresentation": signed, "BitsStored": 12}
+    values = np.frombuffer(stored, np.int16 if signed else np.uint16).reshape(2, 3)
+    if not signed:
+        values = values & 0xFFF
+        plain["PixelData"] = values.tobytes()
+    window = {"WindowCenter": [60, 1], "WindowWidth": [80, 2]}
+    found = read_picture(dicom(tmp_path / "a.dcm", HU, **plain, **window))
+    wanted = np.clip((values - 20.0) / 80, 0, 1)
+    np.testing.assert_allclose(found.array[..., 0], wanted, atol=1e-6)
+    assert found.scale == "the window in the file"
+    turned = read_picture(dicom(tmp_path / "b.dcm", HU, **plain, **window,
+                                PhotometricInterpretation="MONOCHROME1"))
+    np.testing.assert_allclose(turned.array, 1 - found.array, atol=1e-6)
+    alone = read_picture(dicom(tmp_path / "c.dcm", HU, **plain))
+    assert alone.scale == "least to greatest value of each"
+    assert alone.array.min() == 0 and alone.array.max() == 1
+
+
+def test_what_a_file_says_of_its_patient(tmp_path):
+    said = {"PatientSex": "F", "PatientAge": "018M", "InstitutionName": "North"}
+    assert read_picture(dicom(tmp_path / "a", HU, **said)).about == {
+        "sex": "F", "age": "1.5", "site": "North"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pydicom, while the wrong entry is written
+        strange = dicom(tmp_path / "b", HU, PatientAge="45", PatientSex="?" * 20)
+    assert read_picture(strange).about == {"sex": "?" * 20}  # and no warning of its own
+    assert is_dicom(tmp_path / "a") and not is_dicom(tmp_path / "none")
+
+
+@pytest.fixture
+def scans(tmp_path):
+    rng = np.random.default_rng(0)
+    for k, name in enumerate(("clear", "dense")):
+        for i in range(6):
+            values = rng.normal(-700 + 600 * k, 60, (8 + i, 9))
+            dicom(tmp_path / name / (f"{i}.dcm" if i % 2 else f"IM{i}"), values,
+                  PatientID=f"P{i // 2}", PatientSex="FM"[i // 2 % 2])
+        save(tmp_path / name / "film.png", np.full((12, 10, 3), 60 + 100 * k, np.uint8))
+    (tmp_path / "clear" / "broken.dcm").write_bytes(b"nothing")
+    whole = (tmp_path / "dense" / "1.dcm").read_bytes()
+    (tmp_path / "dense" / "cut.dcm").write_bytes(whole[:-60])
+    dicom(tmp_path / "dense" / "frames.dcm", HU, Rows=1, NumberOfFrames=2)
+    (tmp_path / "dense" / "notes.txt").write_text("from 2019")
+    return tmp_path
+
+
+def test_dicom_and_pictures_in_one_folder(scans):
+    images = ImageFolder(scans, size=8)
+    assert len(images) == 14 and images.channels == 1
+    x, y = images.arrays()
+    assert x.shape == (14, 8, 8, 1) and x[y == 0].mean() < 0.3 < x[y == 1].mean()
+    assert [p.name for p, _ in images.skipped] == ["broken.dcm", "cut.dcm", "frames.dcm",
+                                                   "notes.txt"]
+    reasons = dict((p.name, why) for p, why in images.skipped)
+    assert "InvalidDicomError" in reasons["broken.dcm"] and "2 frames" in reasons["frames.dcm"]
+    assert images.nameless == 2 and sorted(set(images.groups)) == [
+        "P0", "P1", "P2", "file clear/film.png", "file dense/film.png"]
+    assert images.about["sex"].tolist() == ["F", "M", "F", "F", "M", "F", None] * 2  # 1, 3, 5, IM
+    assert "12 DICOM images: -1000 to 1000 HU" in images.report()
+    lung = ImageFolder(scans, size=8, window=Window.named("lung")).arrays()[0]
+    where = [i for i, f in enumerate(images.files) if f.name == "film.png"]
+    np.testing.assert_array_equal(lung[where], x[where])  # a picture has no window
+    assert not np.allclose(lung, x)
+
+
+def test_a_table_overrules_the_files_and_carries_more(scans, tmp_path_factory):
+    table = tmp_path_factory.mktemp("table") / "patients.csv"
+    names = ImageFolder(scans, size=8).names
+    table.write_text("\n".join(["file,patient,ward", *(f"{n},Q{i},{i % 2}"
+                                                       for i, n in enumerate(names))]) + "\n")
+    images = ImageFolder(scans, size=8, patients=table)
+    assert images.groups.tolist() == [f"Q{i}" for i in range(14)]
+    assert set(images.about) == {"ward"} and images.about["ward"].tolist() == [0, 1] * 7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,7 +68,12 @@ def read_picture(path: str | Path, window: Window | None = None) -> Picture:
     DataError
         As ``read_dicom``; and when the file has several frames, of which none is "the" image.
     """
-    path = Path(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pydicom, on entries that do not matter here
+        return _picture(Path(path), window)
+
+
+def _picture(path: Path, window: Window | None) -> Picture:
     header = _open(path)
     frames = int(header.get("NumberOfFrames") or 1)
     if frames > 1:
