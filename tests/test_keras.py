@@ -84,6 +84,7 @@ LAYERS = {
     "ReLU": (lambda k: k.ReLU(max_value=1.0, negative_slope=0.1), STEPS),
     "LeakyReLU": (lambda k: k.LeakyReLU(0.2), STEPS),
     "ELU": (lambda k: k.ELU(0.5), STEPS),
+    "Rescaling": (lambda k: k.Rescaling(1 / 255, offset=-1), IMAGE),
     "PReLU": (lambda k: k.PReLU(), STEPS),
     "Dropout": (lambda k: k.Dropout(0.5), STEPS),
     "GaussianNoise": (lambda k: k.GaussianNoise(0.5), STEPS),

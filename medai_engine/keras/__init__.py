@@ -6,18 +6,27 @@ and losses call ``medai_engine.functional``, optimisers are those of ``medai_eng
 
 from . import (
     activations,
+    backend,
     callbacks,
+    constraints,
     initializers,
     layers,
     losses,
     metrics,
     models,
+    ops,
     optimizers,
+    preprocessing,
     regularizers,
+    saving,
     utils,
 )
-from .engine import Input
+from .engine import Input, Layer
+from .losses import Loss
+from .metrics import Metric
 from .models import Model, Sequential
+from .optimizers import Optimizer
 
-__all__ = ["Input", "Model", "Sequential", "activations", "callbacks", "initializers", "layers",
-           "losses", "metrics", "models", "optimizers", "regularizers", "utils"]
+__all__ = ["Input", "Layer", "Loss", "Metric", "Model", "Optimizer", "Sequential", "activations",
+           "backend", "callbacks", "constraints", "initializers", "layers", "losses", "metrics",
+           "models", "ops", "optimizers", "preprocessing", "regularizers", "saving", "utils"]

@@ -44,15 +44,53 @@ class Callback:
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Before a batch."""
+        self.on_batch_begin(batch, logs)
+
+    def on_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Before a batch: an old name."""
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """After a batch, with its loss."""
+        """After a batch, with the means of the epoch so far."""
+        self.on_batch_end(batch, logs)
+
+    def on_batch_end(self, batch: int, logs: Any = None) -> None:
+        """After a batch: an old name."""
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        """Before an evaluation."""
+
+    def on_test_end(self, logs: Any = None) -> None:
+        """After an evaluation, with its values."""
+
+    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Before a batch of an evaluation."""
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        """After a batch of an evaluation."""
+
+    def on_predict_begin(self, logs: Any = None) -> None:
+        """Before predictions."""
+
+    def on_predict_end(self, logs: Any = None) -> None:
+        """After predictions."""
+
+    def on_predict_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Before a batch of predictions."""
+
+    def on_predict_batch_end(self, batch: int, logs: Any = None) -> None:
+        """After a batch of predictions."""
+
+    def watches_batches(self) -> bool:
+        """Tell whether the class does something after every training batch."""
+        return any(getattr(type(self), name) is not getattr(Callback, name) or name in vars(self)
+                   for name in ("on_train_batch_end", "on_batch_end"))
 
 
 class History(Callback):
     """What ``fit`` returns: ``history["loss"]`` is a list over the epochs."""
 
     def __init__(self) -> None:
+        self.params = {}
         self.epoch: list[int] = []
         self.history: dict[str, list[float]] = {}
 
@@ -73,11 +111,11 @@ class Watching(Callback):
         self.monitor, self.min_delta = monitor, abs(min_delta)
         up = any(word in monitor for word in ("acc", "auc", "precision", "recall", "f1"))
         self.sign = -1.0 if mode == "max" or (mode == "auto" and up) else 1.0
-        self.best = math.inf
+        self.best = self.sign * math.inf
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Forget the run before."""
-        self.best = math.inf
+        self.best = self.sign * math.inf
 
     def value(self, logs: Any) -> float:
         """Return the watched value, or say what there is."""
@@ -88,8 +126,8 @@ class Watching(Callback):
 
     def better(self, logs: Any) -> bool:
         """Tell whether the value is the best so far, and remember it then."""
-        value = self.sign * self.value(logs)
-        if value < self.best - self.min_delta:
+        value = self.value(logs)
+        if self.sign * (value - self.best) < -self.min_delta:
             self.best = value
             return True
         return False
@@ -104,38 +142,41 @@ class EarlyStopping(Watching):
         super().__init__(monitor, mode, min_delta)
         self.patience, self.verbose, self.start = patience, verbose, start_from_epoch
         self.baseline, self.restore_best_weights = baseline, restore_best_weights
-        self.waited, self.stopped_epoch = 0, 0
+        self.waited, self.stopped_epoch, self.best_epoch = 0, 0, 0
         self.weights: Any = None
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Forget the run before."""
         super().on_train_begin(logs)
-        self.waited, self.weights = 0, None
-        if self.baseline is not None:
-            self.best = self.sign * self.baseline
+        self.waited, self.weights, self.stopped_epoch, self.best_epoch = 0, None, 0, 0
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Keep the weights, or stop."""
         if epoch < self.start:
             return
         if self.restore_best_weights and self.weights is None:
-            self.weights = self.model.get_weights()
+            self.weights, self.best_epoch = self.model.get_weights(), epoch
+        self.waited += 1
         if self.better(logs):
-            self.waited = 0
+            self.best_epoch = epoch
             if self.restore_best_weights:
                 self.weights = self.model.get_weights()
+            if self.baseline is None or self.sign * (self.best - self.baseline) < 0:
+                self.waited = 0
             return
-        self.waited += 1
         if self.waited >= self.patience and epoch > 0:
             self.stopped_epoch = epoch
             self.model.stop_training = True
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Go back to the best weights, if the run was stopped."""
-        if self.weights is not None:
-            self.model.set_weights(self.weights)
+        """Go back to the best weights."""
         if self.stopped_epoch and self.verbose:
             print(f"Epoch {self.stopped_epoch + 1}: early stopping")
+        if self.weights is not None:
+            if self.verbose:
+                print("Restoring model weights from the end of the best epoch: "
+                      f"{self.best_epoch + 1}.")
+            self.model.set_weights(self.weights)
 
 
 class ModelCheckpoint(Watching):

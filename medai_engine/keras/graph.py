@@ -17,7 +17,11 @@ class Graph:
 
     def __init__(self, inputs: Any, outputs: Any):
         self.inputs, self.outputs = flatten(inputs), flatten(outputs)
-        self.single = not isinstance(outputs, (list, tuple))
+        self.single = not isinstance(outputs, (list, tuple, dict))
+        self.names = [list(ends) if isinstance(ends, dict) else [
+            getattr(s.layer, "name", "?") for s in flat] for ends, flat in (
+                (inputs, self.inputs), (outputs, self.outputs))]
+        self.keyed = isinstance(outputs, dict)
         if not all(isinstance(s, Symbol) for s in self.inputs + self.outputs):
             raise unlike("Model", "symbols from Input and layers", "something else",
                          "Use Model(inputs=x, outputs=y)")
@@ -61,13 +65,20 @@ class Graph:
             m: Any = mask if any(v is not None for v in mask) else None
             if len(inputs) == 1:
                 x, m = inputs[0], mask[0]
-            y = layer(x, mask=m) if layer.mask_aware and m is not None else layer(x)
+            options = {"mask": m} if layer.mask_aware and m is not None else {}
+            y = layer(x, training=symbol.training, **options)
             after = layer.compute_mask(x, m) if m is not None or _masks(layer) else None
             for i, value in enumerate(y if isinstance(y, (list, tuple)) else [y]):
                 known[(id(layer), symbol.call, i)] = value
                 masks[(id(layer), symbol.call, i)] = after if i == 0 else None
         found = [known[key(s)] for s in self.outputs]
         return (found[0] if self.single else found), masks.get(key(self.outputs[0]))
+
+    def shaped(self, found: list[Any]) -> Any:
+        """Return outputs as the model was given them: one, a list, or a dict."""
+        if self.keyed:
+            return dict(zip(self.names[1], found, strict=True))
+        return found[0] if self.single else found
 
 
 def _masks(layer: Layer) -> bool:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..errors import DataError, ParameterError, say
-from ..io.files import read_state, write_state
-from ..nn import ModuleList
+from ..nn import ModuleList, Parameter
 from . import layers as all_layers
 from .engine import InputLayer, Layer, Symbol, Weight, flatten, unlike
-from .graph import Graph, key
+from .graph import Graph
 from .training import Trainer
 
-__all__ = ["Model", "Sequential", "load_model"]
-
-FORMAT = 1
+__all__ = ["Model", "Sequential", "clone_model", "load_model", "model_from_json"]
 
 
 class Model(Trainer, Layer):
@@ -33,9 +28,9 @@ class Model(Trainer, Layer):
     def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None,
                  trainable: bool = True, **_: Any):
         self.stack = ModuleList()
+        self.graph: Graph | None = None
         super().__init__(name=name)
         self.trainable = trainable
-        self.graph: Graph | None = None
         if inputs is not None:
             self.draw(inputs, outputs)
 
@@ -50,8 +45,9 @@ class Model(Trainer, Layer):
     @property
     def layers(self) -> list[Layer]:
         """The layers, in the order of computation."""
-        return list(self.stack) if len(self.stack) else [
-            child for child in self.children() if isinstance(child, Layer)]
+        if self.graph is None:
+            return self.inside()
+        return [*(s.layer for s in self.graph.inputs), *self.stack]
 
     @property
     def inputs(self) -> list[Symbol]:
@@ -65,6 +61,8 @@ class Model(Trainer, Layer):
 
     input = property(lambda self: _one(self.inputs))
     output = property(lambda self: _one(self.outputs))
+    input_names = property(lambda self: self.drawn().names[0])
+    output_names = property(lambda self: self.drawn().names[1])
 
     def drawn(self) -> Graph:
         """Return the graph, or say that there is none."""
@@ -75,6 +73,7 @@ class Model(Trainer, Layer):
 
     def make(self, shape: Any) -> None:
         """Note that the parameters are there after the first call of a model of one's own."""
+        self.adopt()
         self.built = True
         self.input_shape = shape
 
@@ -83,16 +82,20 @@ class Model(Trainer, Layer):
         if self.graph is None and not self.stack:
             self.compute_output_shape(tuple(input_shape))
 
-    def call(self, inputs: Any, mask: Any = None) -> Any:
+    def call(self, inputs: Any) -> Any:
         """Send inputs through the layers."""
-        return self.drawn().run(flatten(inputs))[0]
+        graph = self.drawn()
+        given = [inputs[name] for name in graph.names[0]] if isinstance(
+            inputs, dict) else flatten(inputs)
+        return graph.run(given)[0]
 
     def forward(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Compute the outputs."""
         kwargs.pop("mask", None)
         if not self.built:
-            self.make([x.shape for x in inputs] if isinstance(inputs, list) else inputs.shape)
-        return self.call(inputs, *args, **kwargs)
+            self.make([x.shape for x in inputs] if isinstance(inputs, list) else None if isinstance(
+                inputs, dict) else inputs.shape)
+        return self.call(inputs, *args, **kwargs, **self.told())
 
     def compute_mask(self, inputs: Any, mask: Any) -> Any:
         """Return no mask: a model inside a model ends it."""
@@ -119,11 +122,6 @@ class Model(Trainer, Layer):
         return [slot for layer in self.layers for slot in layer.learned()] if (
             self.trainable) else []
 
-    def penalties(self) -> Any:
-        """Yield what regularizers add to the loss."""
-        for layer in self.layers:
-            yield from layer.penalties()
-
     def __setattr__(self, name: str, value: Any) -> None:
         """Freeze or thaw all layers with the model."""
         super().__setattr__(name, value)
@@ -146,11 +144,11 @@ class Model(Trainer, Layer):
                  "".join(h.ljust(w) for h, w in zip(("Layer (type)", "Output Shape", "Param #"),
                                                     widths, strict=True)), bar]
         lines += ["".join(v.ljust(w) for v, w in zip(row, widths, strict=True)) for row in rows]
-        learned = sum(t.size for t in self.trainable_weights)
         total = self.count_params()
-        size = sum(s.tensor.nbytes for s in self.slots())
-        lines += [bar, f"Total params: {total:,} ({size / 1024:.2f} KB)",
-                  f"Trainable params: {learned:,}", f"Non-trainable params: {total - learned:,}"]
+        learned = sum(s.tensor.size for s in self.learned() if isinstance(s.tensor, Parameter))
+        lines.append(bar)
+        lines += [f"{what} params: {count:,} ({_memory(4 * count)})" for what, count in (
+            ("Total", total), ("Trainable", learned), ("Non-trainable", total - learned))]
         print_fn("\n".join(lines))
 
     def shown(self) -> list[Layer]:
@@ -161,28 +159,40 @@ class Model(Trainer, Layer):
 
     def save(self, filepath: str | Path, overwrite: bool = True, **_: Any) -> None:
         """Write architecture, weights and how it was compiled as one file, without pickle."""
-        if not overwrite and Path(filepath).exists():
-            raise ParameterError(say(f"{self.name}.save", "a new file", str(filepath),
-                                     "Pass overwrite=True"))
-        write_state(filepath, {"keras": FORMAT, "model": described(self),
-                               "weights": [s.tensor.data for s in self.slots()],
-                               "compiled": self.compiled_config()})
+        from .saving import save_model
+
+        save_model(self, filepath, overwrite)
 
     def save_weights(self, filepath: str | Path, overwrite: bool = True) -> None:
         """Write the weights alone."""
-        write_state(filepath, {"keras": FORMAT, "weights": [s.tensor.data for s in self.slots()]})
+        from .saving import save_weights
+
+        save_weights(self, filepath, overwrite)
 
     def load_weights(self, filepath: str | Path) -> None:
         """Read weights that ``save_weights`` or ``save`` wrote."""
-        state = checked(filepath)
-        for slot, value in zip(self.slots(), fitting(self, state["weights"], filepath),
-                               strict=True):
-            np.copyto(slot.tensor.data, value)
-        self.touch()
+        from .saving import load_weights
+
+        load_weights(self, filepath)
 
     def get_config(self) -> dict[str, Any]:
         """Return what makes the model again."""
+        from .saving import described
+
         return described(self)["config"]
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        """Make a model from what ``get_config`` gave, with new weights."""
+        from .saving import rebuilt
+
+        return rebuilt({"class": cls.__name__, "config": config}, custom_objects)
+
+    def to_json(self, **_: Any) -> str:
+        """Return the architecture as text."""
+        from .saving import described
+
+        return json.dumps(described(self))
 
 
 class Sequential(Model):
@@ -200,6 +210,7 @@ class Sequential(Model):
                  trainable: bool = True):
         super().__init__(name=name)
         self.start: Symbol | None = None
+        self.tail: Any = None
         for layer in layers or ():
             self.add(layer)
         self.trainable = trainable
@@ -211,16 +222,16 @@ class Sequential(Model):
         if not isinstance(layer, Layer):
             raise unlike("Sequential.add", "a layer", type(layer).__name__,
                          "Use keras.layers, such as Dense(64)")
-        if self.start is None and layer.first_shape is not None:
-            kind = layer.kind if isinstance(layer, InputLayer) else (
-                "int64" if isinstance(layer, all_layers.Embedding) else "float32")
-            self.start = Symbol(layer.first_shape, dtype=kind)
-            self.start.layer = InputLayer(layer.first_shape[1:], kind)
+        if self.start is None:
+            self.start = _entrance(layer)
+            self.tail = self.start
         if not isinstance(layer, InputLayer):
             if any(layer is other for other in self.stack):
                 raise unlike("Sequential.add", "every layer once", layer.name, "Make another one")
             self.stack.append(layer)
-        self.redraw()
+            if self.start is not None:
+                self.tail = layer.describe(self.tail)
+        self.connect()
 
     def pop(self) -> Layer:
         """Take the last layer away and return it."""
@@ -230,15 +241,20 @@ class Sequential(Model):
         return layer
 
     def redraw(self) -> None:
-        """Connect the layers, when the shape of the input is known."""
-        if self.start is None:
-            return
-        y = self.start
-        for layer in self.stack:
-            y = layer.describe(y)
-        self.graph = Graph(self.start, y)
-        self.built = True
-        self.input_shape, self.output_shape = self.start.shape, y.shape
+        """Describe all layers anew, when the shape of the input is known."""
+        if self.start is not None:
+            self.tail = self.start
+            for layer in self.stack:
+                layer.ends = None
+                self.tail = layer.describe(self.tail)
+            self.connect()
+
+    def connect(self) -> None:
+        """Take the layers from the input to the last one as the model's graph."""
+        if self.start is not None:
+            self.graph = Graph(self.start, self.tail)
+            self.built = True
+            self.input_shape, self.output_shape = self.start.shape, self.tail.shape
 
     @property
     def layers(self) -> list[Layer]:
@@ -248,16 +264,14 @@ class Sequential(Model):
     def build(self, input_shape: Any = None) -> None:
         """Make all parameters for inputs of this shape, the batch axis included."""
         if self.start is None:
-            self.start = Symbol(tuple(input_shape))
-            self.start.layer = InputLayer(tuple(input_shape)[1:])
+            self.start = InputLayer(tuple(input_shape)[1:]).symbol
             self.redraw()
 
     def forward(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Compute the outputs; the first input says the shape, where nothing else did."""
         if self.start is None and len(self.stack):
             x = flatten(inputs)[0]
-            self.start = Symbol((None, *x.shape[1:]), dtype=str(x.dtype))
-            self.start.layer = InputLayer(x.shape[1:])
+            self.start = InputLayer(x.shape[1:], str(x.dtype)).symbol
             self.redraw()
         return super().forward(inputs, *args, **kwargs)
 
@@ -275,130 +289,43 @@ def _clean(shape: Any) -> Any:
     return shape if shape is not None else "?"
 
 
-# ---- architecture as data -----------------------------------------------------------------------
-
-
-def described(model: Model) -> dict[str, Any]:
-    """Return the architecture as plain values."""
-    where = f"{model.name}.save"
-    if type(model) not in (Model, Sequential):
-        raise unlike(where, "a Sequential or functional model", type(model).__name__,
-                     "Use save_weights, and make the model by its class before load_weights")
-    graph = model.drawn()
-    places = {id(layer): i for i, layer in enumerate(graph.layers)}
-    numbers: dict[Any, Any] = {key(s): ["in", i] for i, s in enumerate(graph.inputs)}
-    steps: list[Any] = []
-    for layer, sources, (symbol,) in graph.steps:
-        numbers |= {(id(layer), symbol.call, i): [len(steps), i] for i in range(16)}
-        steps.append([places[id(layer)], [numbers[k] for k in sources]])
-    inputs = [{"shape": list(s.shape[1:]), "dtype": s.dtype} for s in graph.inputs]
-    return {"class": type(model).__name__, "config": {
-        "name": model.name, "trainable": model.trainable, "inputs": inputs, "steps": steps,
-        "single": graph.single, "outputs": [numbers[key(s)] for s in graph.outputs],
-        "layers": [plain(layer, where) for layer in graph.layers]}}
-
-
-def plain(value: Any, where: str) -> Any:
-    """Return a layer or an option as what JSON takes."""
-    if isinstance(value, Model):
-        return {"model": described(value)}
-    if isinstance(value, Layer):
-        kind = type(value)
-        if getattr(all_layers, kind.__name__, None) is not kind:
-            raise unlike(where, "layers of keras.layers", kind.__name__,
-                         "Use save_weights for layers of your own")
-        return {"layer": kind.__name__, "config": {
-            k: plain(v, where) for k, v in value.get_config().items()}}
-    if isinstance(value, (list, tuple)):
-        return {"tuple": [plain(v, where) for v in value]}
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, np.generic):
-        return value.item()
-    module = type(value).__module__.rpartition(".")[2]
-    if module in ("initializers", "regularizers"):
-        return {"object": [module, type(value).__name__,
-                           {k: plain(v, where) for k, v in vars(value).items()}]}
-    raise unlike(where, "options that can be written down", f"{value!r}",
-                 "Use names (activation='relu') in place of functions")
-
-
-def revived(value: Any) -> Any:
-    """Return what ``plain`` wrote down."""
-    from . import initializers, regularizers
-
-    if not isinstance(value, dict):
-        return value
-    if "model" in value:
-        return rebuilt(value["model"])
-    if "layer" in value:
-        kind = getattr(all_layers, value["layer"])
-        return kind(**{k: revived(v) for k, v in value["config"].items()})
-    if "tuple" in value:
-        return tuple(revived(v) for v in value["tuple"])
-    module, name, state = value["object"]
-    found = object.__new__(getattr({"initializers": initializers,
-                                    "regularizers": regularizers}[module], name))
-    found.__dict__.update({k: revived(v) for k, v in state.items()})
-    return found
-
-
-def rebuilt(description: dict[str, Any]) -> Model:
-    """Return the model that ``described`` wrote down, with new weights."""
-    config = description["config"]
-    made = [revived(layer) for layer in config["layers"]]
-    symbols: dict[Any, Any] = {}
-    for i, given in enumerate(config["inputs"]):
-        symbols["in", i] = all_layers.Input(tuple(given["shape"]), dtype=given["dtype"])
-    for number, (place, sources) in enumerate(config["steps"]):
-        inputs = [symbols[tuple(s)] for s in sources]
-        found = made[place].describe(inputs if len(inputs) > 1 else inputs[0])
-        for i, symbol in enumerate(flatten(found)):
-            symbols[number, i] = symbol
-    model: Model
-    if description["class"] == "Sequential":
-        model = Sequential(name=config["name"])
-        model.start = symbols["in", 0]
-        model.stack = ModuleList(made)
-        model.redraw()
+def _entrance(layer: Layer) -> Symbol | None:
+    """Return the symbol before a Sequential's first layer, where that says its input's shape."""
+    if isinstance(layer, Model) and layer.graph is not None:
+        shape, kind = layer.inputs[0].shape, layer.inputs[0].dtype
+    elif layer.first_shape is not None:
+        shape = layer.first_shape
+        kind = layer.kind if isinstance(layer, InputLayer) else (
+            "int64" if isinstance(layer, all_layers.Embedding) else "float32")
     else:
-        outputs = [symbols[tuple(s)] for s in config["outputs"]]
-        model = Model([symbols["in", i] for i in range(len(config["inputs"]))],
-                      outputs[0] if config["single"] else outputs, name=config["name"])
-    model.__dict__["trainable"] = config["trainable"]  # each layer has its own
-    return model
+        return None
+    return (layer if isinstance(layer, InputLayer) else InputLayer(shape[1:], kind)).symbol
 
 
-def checked(filepath: str | Path) -> dict[str, Any]:
-    """Read a file of a model, or say that it is none."""
-    state = read_state(filepath)
-    if not isinstance(state, dict) or state.get("keras") != FORMAT:
-        raise DataError(say(str(filepath), "a model that keras's save wrote", "something else",
-                            "Use me.load for models of medai_engine.nn"))
-    return state
+def _memory(size: float) -> str:
+    """Return bytes as text: 3.38 KB."""
+    unit = next((i for i, limit in enumerate((2**10, 2**20, 2**30)) if size < limit), 3)
+    return f"{size / 1024**unit:.2f} {('B', 'KB', 'MB', 'GB')[unit]}"
 
 
-def fitting(model: Model, weights: Sequence[np.ndarray], filepath: Any) -> Sequence[np.ndarray]:
-    """Return weights if they have the shapes of a model's."""
-    wanted = [s.tensor.shape for s in model.slots()]
-    if wanted != [w.shape for w in weights]:
-        raise DataError(say(str(filepath), f"the weights of {model.name}, {len(wanted)} arrays",
-                            f"{len(weights)} arrays of other shapes",
-                            "Build the model as it was when saved"))
-    return weights
+def load_model(filepath: str | Path, custom_objects: Any = None, compile: bool = True,
+               **_: Any) -> Model:
+    """Read a model that ``save`` wrote: architecture, weights, and how it was compiled.
+
+    ``custom_objects`` maps names to layers and functions of one's own.
+    """
+    from .saving import read_model
+
+    return read_model(filepath, custom_objects, compile)
 
 
-def load_model(filepath: str | Path, compile: bool = True, **_: Any) -> Model:
-    """Read a model that ``save`` wrote: architecture, weights, and how it was compiled."""
-    state = checked(filepath)
-    if "model" not in state:
-        raise DataError(say(str(filepath), "a whole model", "weights alone",
-                            "Make the model, then use load_weights"))
-    model = rebuilt(state["model"])
-    for slot, value in zip(model.slots(), fitting(model, state["weights"], filepath),
-                           strict=True):
-        np.copyto(slot.tensor.data, value)
-    model.touch()
-    if compile and state["compiled"]:
-        model.compile(**state["compiled"])
-    return model
+def model_from_json(json_string: str, custom_objects: Any = None) -> Model:
+    """Make a model from what ``to_json`` gave, with new weights."""
+    from .saving import rebuilt
+
+    return rebuilt(json.loads(json_string), custom_objects)
+
+
+def clone_model(model: Model, **_: Any) -> Model:
+    """Return a model of the same layers, with new weights."""
+    return model_from_json(model.to_json(), {type(v).__name__: type(v) for v in model.modules()})

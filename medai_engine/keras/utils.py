@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,14 @@ from ..data import pad_sequences as pad_behind
 from ..errors import DataError, ParameterError, say
 from ..generator import manual_seed
 from ..tensor import Tensor
+from .backend import clear_session
+from .batches import PyDataset
+from .saving import register_keras_serializable
 
-__all__ = ["normalize", "pad_sequences", "set_random_seed", "to_categorical"]
+__all__ = ["PyDataset", "Sequence", "clear_session", "normalize", "pad_sequences",
+           "register_keras_serializable", "set_random_seed", "to_categorical"]
+
+Sequence = PyDataset  # its old name
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
@@ -43,7 +49,7 @@ def set_random_seed(seed: int) -> None:
     manual_seed(seed)
 
 
-def pad_sequences(sequences: Sequence[Any], maxlen: int | None = None, dtype: Any = "int32",
+def pad_sequences(sequences: Iterable[Any], maxlen: int | None = None, dtype: Any = "int32",
                   padding: str = "pre", truncating: str = "pre", value: float = 0.0) -> np.ndarray:
     """Return sequences of one length, padded and cut in front or behind."""
     if padding not in ("pre", "post") or truncating not in ("pre", "post"):

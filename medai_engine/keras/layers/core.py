@@ -18,8 +18,8 @@ from ..engine import Layer, Weight, flatten, unlike
 
 __all__ = ["ELU", "Activation", "Add", "Average", "Concatenate", "Dense", "Dropout", "Embedding",
            "Flatten", "GaussianNoise", "Lambda", "LeakyReLU", "Masking", "Maximum", "Minimum",
-           "Multiply", "PReLU", "Permute", "ReLU", "RepeatVector", "Reshape", "Softmax",
-           "Subtract", "TimeDistributed", "add", "concatenate"]
+           "Multiply", "PReLU", "Permute", "ReLU", "RepeatVector", "Rescaling", "Reshape",
+           "Softmax", "Subtract", "TimeDistributed", "add", "concatenate"]
 
 
 def transpose(w: np.ndarray) -> np.ndarray:
@@ -178,6 +178,19 @@ class GaussianNoise(Layer):
         from ...random import normal
 
         return inputs + self.stddev * normal(inputs.shape) if self.training else inputs
+
+
+class Rescaling(Layer):
+    """x scale + offset: ``Rescaling(1 / 255)`` before an image network."""
+
+    def __init__(self, scale: float, offset: float = 0.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.scale, self.offset = float(scale), float(offset)
+
+    def call(self, inputs: Any) -> Any:
+        """Return the scaled input, in floating point."""
+        x = inputs if inputs.dtype.kind == "f" else me.astype(inputs, np.float32)
+        return x * self.scale + self.offset
 
 
 class Flatten(Layer):
