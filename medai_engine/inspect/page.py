@@ -63,7 +63,8 @@ overflow-x:auto;margin:.5rem 0}
 .note{background:var(--warm);padding:.5rem .8rem;border-left:4px solid var(--warn);margin:.5rem 0}
 figure{margin:.8rem 0}figure svg,figure img{max-width:100%;height:auto}
 img{border:1px solid var(--line);background:#fff}figcaption{font-size:.92rem;max-width:48rem}
-details{margin:.3rem 0}summary{cursor:pointer}svg text{fill:var(--ink)}
+details{margin:.3rem 0}summary{cursor:pointer}
+details>div[id]{border-left:3px solid var(--line);padding-left:1rem}svg text{fill:var(--ink)}
 .bar{display:inline-block;height:.62rem;background:var(--e0);border-radius:2px;min-width:1px}
 code.gone{background:var(--f4)}code.come{background:var(--f1)}
 .key{white-space:nowrap;margin-right:.8em}.key i{display:inline-block;width:.9em;height:.9em;

@@ -101,7 +101,7 @@ class PlanPage:
             section("In memory", figure(
                 self.arena(), "The arena: every intermediate result at its offset (down), from "
                 "the line that makes it to the last one that reads it (across). What fits beside "
-                "or below another shares its memory in turn.")),
+                "or below another shares its memory in turn. Dashed: where most is live.")),
             section("Lines", self.rows(), *(() if self.times is None else (
                 "The ceiling is this machine's rate of multiply-adds, or of a copy through main "
                 "memory, whichever is nearer. Above 100: from cache, or with work left out that "
@@ -257,8 +257,9 @@ def axis(end: float, to: Callable[[float], float], y: float,
     found = []
     for k in range(int(end / step) + 1):
         x = to(k * step)
+        label = "" if x > WIDTH - 40 else text(k * step)
         found.append(f"<line x1='{x:.1f}' x2='{x:.1f}' y1='0' y2='{y + 4}'/>"
-                     f"<text class='dim' x='{x + 3:.1f}' y='{y + 16}'>{text(k * step)}</text>")
+                     f"<text class='dim' x='{x + 3:.1f}' y='{y + 16}'>{label}</text>")
     return found
 
 

@@ -37,26 +37,27 @@ def value(tip: Tip) -> list[str]:
     return [", ".join(f"{v:.4g}" for v in tip.tensor.data.ravel().tolist())]
 
 
-def box(group: Group, link: str, bare: bool) -> Box:
-    """Return the box of a group or, with ``bare``, of an op whose module is said elsewhere."""
+def box(group: Group, link: str, inside: str) -> Box:
+    """Return the box of a group; names of modules go on from ``inside``."""
     call = group.calls[0]
     ops = [c.op.name for c in group.calls]
     title = "\n".join(dict.fromkeys(c.site for c in group.calls if c.site))
     if group.parts:
-        inside = ", ".join(dict.fromkeys(ops)) if len(set(ops)) < 4 else f"{len(ops)} calls"
-        lines = [group.name, inside, group.outputs]
+        names = ", ".join(dict.fromkeys(ops)) if len(set(ops)) < 4 else f"{len(ops)} calls"
+        lines = [group.name.removeprefix(inside), names, group.outputs]
     else:
-        lines = [call.op.name, *([call.module] if call.module and not bare else []),
+        lines = [call.op.name, *([call.module] if call.module and not inside else []),
                  group.outputs]
     main = max(group.calls, key=lambda c: -hue(c.op))  # a sum of products, if there is one
     return Box(tuple(cut(line) for line in lines if line), hue(main.op), link=link, title=title)
 
 
 def picture(groups: Sequence[Group], links: dict[Group, str] | None = None,
-            whole: Graph | None = None, bare: bool = False) -> Html:
+            whole: Graph | None = None, inside: str = "") -> Html:
     """Return the drawing of groups with their leaves, and of where the rest joins them.
 
-    A leaf that one module alone reads is part of its box.
+    A leaf that one module alone reads is part of its box. Names of what is in the module
+    ``inside`` go on from there.
     """
     home = {call: group for group in groups for call in group.calls}
     boxes: list[Box] = []
@@ -76,15 +77,16 @@ def picture(groups: Sequence[Group], links: dict[Group, str] | None = None,
                 if isinstance(source, Tip):
                     if not group.parts or source.uses > sum(
                             s is source for c in group.calls for s in c.sources):
-                        into.append(add(source, Box(tuple(map(cut, (
-                            source.name, *value(source), sizes(source.shape)))), LEAF, True)))
+                        lines = (source.name.removeprefix(inside), *value(source),
+                                 sizes(source.shape))
+                        into.append(add(source, Box(tuple(map(cut, lines)), LEAF, True)))
                 elif source in home:
                     if home[source] is not group:
                         into.append(number[home[source]])
                 elif source is not None:
                     into.append(add(source, Box((cut(source.module or source.op.name),), OUTSIDE,
                                                 True, title="computed before")))
-        here = add(group, box(group, (links or {}).get(group, ""), bare))
+        here = add(group, box(group, (links or {}).get(group, ""), inside))
         for k in into:
             edges[k, here] = edges.get((k, here), 0) + 1
     single = {number[g] for g in groups if not g.parts}
@@ -107,7 +109,8 @@ def together(text: str) -> Html:
                        html(text)))
 
 
-def opened(calls: Sequence[Call], depth: int, whole: Graph, name: str) -> Iterator[Html]:
+def opened(calls: Sequence[Call], depth: int, whole: Graph, name: str,
+           inside: str = "") -> Iterator[Html]:
     """Yield the drawing of some calls by module, then each module that has an inside."""
     groups = grouped(calls, depth)
     links: dict[Group, str] = {}
@@ -120,14 +123,14 @@ def opened(calls: Sequence[Call], depth: int, whole: Graph, name: str) -> Iterat
             inner.append((group, f"{name}{k}", below or depth + 1))
         else:
             links[group] = f"#n{group.calls[0].number}"
-    yield figure(picture(groups, links, whole, bare=depth > 1 or not inner))
+    yield figure(picture(groups, links, whole, inside))
     for group, key, below in inner:
         ops = ", ".join(dict.fromkeys(c.op.name for c in group.calls))
         yield details(
             Html(f"<b>{html(group.name)}</b>: {len(group.calls)} calls ({html(ops)}), keeps "
                  f"{html(amount(group.keeps, 'B'))}"),
-            Html(f"<div id='{key}'>"), *opened(group.calls, below, whole, f"{key}-"),
-            Html("</div>"))
+            Html(f"<div id='{key}'>"), *opened(
+                group.calls, below, whole, f"{key}-", f"{'.'.join(group.parts)}."), Html("</div>"))
 
 
 def tape_page(whole: Graph) -> str:
