@@ -119,7 +119,7 @@ def test_bytes_kept_are_those_of_the_arrays_each_once():
     g = me.inspect.graph(F.mse_loss(model(x), me.zeros((32, 2))), model)
     # x, tanh's result (kept by tanh and as the next input), the difference (twice the same)
     assert g.keeps == 4 * (32 * 30 + 32 * 16 + 32 * 2)
-    kept = {(call.op.name, name): holder for call in g.calls for name, _, holder in call.kept}
+    kept = {(call.name, name): holder for call in g.calls for name, _, holder in call.kept}
     assert kept["linear", "weight"] in g.tips and kept["tanh", "y"] is None
     view = me.tensor(RNG.normal(size=(10, 8)).astype(np.float32))
     w = me.tensor(np.ones(8, np.float32), requires_grad=True)
@@ -168,6 +168,20 @@ def test_freed_checkpointed_and_second_order():
         me.inspect.graph(me.ones(3))
 
 
+def test_results_of_jitted_functions_are_one_call():
+    w = me.tensor([1.0, 2.0], requires_grad=True)
+    f = me.jit(lambda x: ((w * x).sum(), w.exp() * x))
+    for _ in range(2):
+        total, y = f(me.tensor([3.0, 4.0]))
+    walk = me.inspect.step(total + y.sum())
+    stops = list(walk)
+    assert [stop.call.name for stop in stops] == ["add", "sum", "jitted function"]
+    assert "op by op" in str(stops[-1]) and "jitted function" in str(walk.graph)
+    np.testing.assert_allclose(walk.gradients["leaf 1"].numpy(),
+                               [3 + 3 * np.e, 4 + 4 * np.e**2], rtol=1e-6)
+    checked(walk.html())
+
+
 def test_a_leaf_alone():
     w = me.tensor(2.0, requires_grad=True)
     assert str(me.inspect.graph(w)).startswith("0 calls, 1 leaf")
@@ -187,8 +201,8 @@ GRAPHS = st.integers(1, 24).flatmap(lambda n: st.tuples(st.just(n), st.sets(
 @given(GRAPHS, st.lists(st.integers(0, 3), min_size=24, max_size=24))
 def test_groups_hold_every_call_once_and_have_no_cycle(graph, owner):
     count, edges = graph
-    calls = [Call(i, OPS["add"], None, [], [], [], parts=((str(owner[i]),) if owner[i] else ()))
-             for i in range(count)]
+    calls = [Call(i, "add", OPS["add"], None, [], [], [], [],
+                  parts=((str(owner[i]),) if owner[i] else ())) for i in range(count)]
     for a, b in sorted(edges):
         calls[b].sources.append(calls[a])
     groups = grouped(calls, 1)
@@ -279,7 +293,7 @@ def test_pages_are_whole_and_drawings_are_xml(name):
         assert x >= -2 and x + w <= width and y >= 0 and y + h <= height
     found = checked(g.html())
     rows = "\n".join(found.texts)
-    assert all(call.op.name in rows for call in g.calls)
+    assert all(call.name in rows for call in g.calls)
     assert all(tip.name in rows for tip in g.tips)
     assert len(re.findall(r'id=.n\d+', g.html())) == len(g.calls)
     checked(me.inspect.step(loss).html())
@@ -359,7 +373,7 @@ def test_steps_end_with_the_gradients_of_backward(name):
 def test_a_stop_says_what_came_in_what_ran_and_what_went_out():
     walk = me.inspect.step(two_lines()[0])
     first = next(walk)
-    assert (first.call.op.name, first.came[0].values, first.went[0].other) == (
+    assert (first.call.name, first.came[0].values, first.went[0].other) == (
         "sum", "1", "to multiply")
     product = next(walk)
     assert [m.values for m in product.went] == ["2, 3", "5, 10"]
@@ -381,7 +395,7 @@ def test_where_ways_meet_the_sum_comes_in():
     x = me.tensor([1.0, 2.0], requires_grad=True)
     y = me.exp(x)
     stops = list(me.inspect.step((y * y + y).sum()))
-    at = next(stop for stop in stops if stop.call.op.name == "exp")
+    at = next(stop for stop in stops if stop.call.name == "exp")
     assert at.came[0].other.startswith("the sum of ") and at.came[0].other.count("stop") == 3
     parts = [m.g.data for stop in stops for m in stop.went if m.other == "to exp"]
     np.testing.assert_allclose(sum(parts), at.came[0].g.data, rtol=1e-6)

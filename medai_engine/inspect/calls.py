@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import locate, ordered
+from ..jit.recompute import Again
 from ..nn import Module
 from ..op import Op
 from ..tensor import Leaf, Parameter, Tensor
@@ -38,10 +39,12 @@ class Call:
     ----------
     number : int
         Its place on the way forward.
+    name : str
+        Of the op, or what else the node stands for.
     op : Op
     node : Node
-    names : list of str
-        Of the inputs.
+    names, results : list of str
+        Of the inputs and of the outputs.
     shapes : list of tuple
         Of the inputs.
     sources : list of Call, Tip or None
@@ -64,9 +67,11 @@ class Call:
     """
 
     number: int
+    name: str
     op: Op
     node: Any
     names: list[str]
+    results: list[str]
     shapes: list[tuple[int, ...]]
     sources: list[Any]
     outputs: dict[int, tuple[int, ...]] = field(default_factory=dict)
@@ -138,10 +143,14 @@ def read(node: Any, number: int, known: dict[Any, Any], holders: dict[int, Any])
 
     ``known`` are the calls and leaves before it, ``holders`` who keeps an array, by its id.
     """
-    op, many = node.op, len(node.op.inputs) - 1
-    names = [f"{op.inputs[many]}[{i - many}]" if op.variadic and i >= many else op.inputs[i]
-             for i in range(len(node.edges))]
-    call = Call(number, op, node, names, list(node.shapes), [])
+    op, many, count = node.op, len(node.op.inputs) - 1, len(node.edges)
+    if isinstance(node, Again):  # it stands for a whole function
+        call = Call(number, "jitted function", op, node, [f"x{i}" for i in range(count)],
+                    [f"y{i}" for i in range(len(node.specs))], list(node.shapes), [])
+    else:
+        names = [f"{op.inputs[many]}[{i - many}]" if op.variadic and i >= many else op.inputs[i]
+                 for i in range(count)]
+        call = Call(number, op.name, op, node, names, list(op.outputs), list(node.shapes), [])
     for edge, shape in zip(node.edges, node.shapes, strict=True):
         below, index = (None, 0) if edge is None else locate(edge)
         source = known.get(below)
@@ -155,7 +164,7 @@ def read(node: Any, number: int, known: dict[Any, Any], holders: dict[int, Any])
         call.state = "freed" if node.saved is None else "computed again"
         return call
     mine: dict[int, str] = {}
-    for name, value in zip([*names, *op.outputs], node.saved, strict=True):
+    for name, value in zip([*call.names, *call.results], node.saved, strict=False):
         if value is not None:
             whole = memory(value.data if isinstance(value, Tensor) else value)
             holder = mine.get(id(whole), holders.get(id(whole)))

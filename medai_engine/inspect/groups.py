@@ -23,7 +23,7 @@ class Group:
     def name(self) -> str:
         """Dotted name and class of the module, or the op's name."""
         if not self.parts:
-            return self.calls[0].op.name
+            return self.calls[0].name
         behind = "gradient of " if self.calls[0].phase == "backward" else ""
         kinds = max((c.kinds[:len(self.parts)] for c in self.calls), key=lambda k: k[-1:])
         return behind + label(self.parts, kinds)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import locate, start, walk
+from ..jit.recompute import Again
 from ..mode import switched
 from ..nn import Module
 from ..tensor import Tensor
@@ -57,7 +58,7 @@ def step(loss: Tensor, gradient: Any = None, model: Module | None = None) -> Ste
     >>> walk = me.inspect.step((w * w).sum())
     >>> print(next(walk).went[0].values)
     1, 1
-    >>> [stop.call.op.name for stop in walk], walk.gradients
+    >>> [stop.call.name for stop in walk], walk.gradients
     (['multiply'], {'leaf 1': tensor([4., 6.])})
     """
     return Stepper(loss, gradient, model)
@@ -133,7 +134,7 @@ class Stop:
     rules: list[tuple[str, str, str]]
 
     def __str__(self) -> str:
-        head = f"stop {self.number} of {self.count}: back through {self.call.op.name}"
+        head = f"stop {self.number} of {self.count}: back through {self.call.name}"
         lines = ["   ".join(text for text in (head, self.call.module, self.call.site) if text)]
         for title, messages in (("came in", self.came), ("went out", self.went)):
             lines += [f"  {title if i == 0 else '':8}  {m}" for i, m in enumerate(messages)]
@@ -171,7 +172,7 @@ class Stepper(Iterator[Stop]):
         call: Any = self.known[node]
         number = len(self.stops) + 1
         came = [Message(name, g, self.ways(node, i))
-                for i, (name, g) in enumerate(zip(call.op.outputs, cotangents, strict=True))]
+                for i, (name, g) in enumerate(zip(call.results, cotangents, strict=True))]
         went = []
         for name, edge, need, g in zip(call.names, node.edges, needs, gradients, strict=True):
             if need:
@@ -182,7 +183,7 @@ class Stepper(Iterator[Stop]):
                 went.append(Message(name, g, to))
                 if g is not None:
                     self.arrived.setdefault(target, []).append(
-                        f"{call.op.name} of stop {number} (norm {went[-1].norm:.4g})")
+                        f"{call.name} of stop {number} (norm {went[-1].norm:.4g})")
         stop = Stop(number, len(self.graph.calls), call, came, went, sources(call, needs))
         self.stops.append(stop)
         return stop
@@ -199,7 +200,7 @@ class Stepper(Iterator[Stop]):
         below = self.known[node]
         if isinstance(below, Tip):
             return below.name
-        return below.op.name + (f" {below.op.outputs[index]}" if node.specs is not None else "")
+        return below.name + (f" {below.results[index]}" if node.specs is not None else "")
 
     @property
     def gradients(self) -> dict[str, Tensor]:
@@ -237,6 +238,9 @@ class Stepper(Iterator[Stop]):
 def sources(call: Call, needs: Any) -> list[tuple[str, str, str]]:
     """Return the rules that a node runs: of which inputs, source, place."""
     op = call.op
+    if isinstance(call.node, Again):
+        return [(", ".join(call.names), "", "the function runs again, op by op, and its own graph "
+                 "is walked")]
     rules = [(", ".join(n for n, need in zip(call.names, needs, strict=True) if need),
               op.rules[None])] if op.joint else [
         (call.names[i], rule) for i, rule in op.rules.items() if needs[i]]
@@ -262,5 +266,5 @@ def described(stop: Stop) -> Html:
         parts.append(where)
     for names, source, place in stop.rules:
         parts += [f"The rule for {names}, {place}:", code(source)]
-    return section(f"{stop.number}. Back through {stop.call.op.name}", *parts,
+    return section(f"{stop.number}. Back through {stop.call.name}", *parts,
                    table(("", "of", "shape", "values", "norm", "from or to"), rows, right=(4,)))

@@ -165,7 +165,7 @@ class Graph:
     def __str__(self) -> str:
         groups = grouped(self.calls, self.depth)
         number = {call: i for i, group in enumerate(groups) for call in group.calls}
-        rows = [(str(i), group.name if group.parts else group.calls[0].op.name,
+        rows = [(str(i), group.name,
                  f"{reads(group, number)} -> {group.outputs}",
                  keeping(group, number), "" if group.parts else group.calls[0].module,
                  group.calls[0].site) for i, group in enumerate(groups)]

@@ -40,13 +40,13 @@ def value(tip: Tip) -> list[str]:
 def box(group: Group, link: str, inside: str) -> Box:
     """Return the box of a group; names of modules go on from ``inside``."""
     call = group.calls[0]
-    ops = [c.op.name for c in group.calls]
+    ops = [c.name for c in group.calls]
     title = "\n".join(dict.fromkeys(c.site for c in group.calls if c.site))
     if group.parts:
         names = ", ".join(dict.fromkeys(ops)) if len(set(ops)) < 4 else f"{len(ops)} calls"
         lines = [group.name.removeprefix(inside), names, group.outputs]
     else:
-        lines = [call.op.name, *([call.module] if call.module and not inside else []),
+        lines = [call.name, *([call.module] if call.module and not inside else []),
                  group.outputs]
     main = max(group.calls, key=lambda c: -hue(c.op))  # a sum of products, if there is one
     return Box(tuple(cut(line) for line in lines if line), hue(main.op), link=link, title=title)
@@ -84,7 +84,7 @@ def picture(groups: Sequence[Group], links: dict[Group, str] | None = None,
                     if home[source] is not group:
                         into.append(number[home[source]])
                 elif source is not None:
-                    into.append(add(source, Box((cut(source.module or source.op.name),), OUTSIDE,
+                    into.append(add(source, Box((cut(source.module or source.name),), OUTSIDE,
                                                 True, title="computed before")))
         here = add(group, box(group, (links or {}).get(group, ""), inside))
         for k in into:
@@ -98,7 +98,7 @@ def picture(groups: Sequence[Group], links: dict[Group, str] | None = None,
 def described(call: Call, number: dict[Call, int]) -> tuple[Any, ...]:
     """Return the table's row of a call."""
     group = Group([call], ())
-    return (Html(f"<span id='n{call.number}'>{call.number}</span>"), call.op.name,
+    return (Html(f"<span id='n{call.number}'>{call.number}</span>"), call.name,
             together(reads(group, number)), together(group.outputs),
             together(keeping(group, number)), call.module, call.site)
 
@@ -125,7 +125,7 @@ def opened(calls: Sequence[Call], depth: int, whole: Graph, name: str,
             links[group] = f"#n{group.calls[0].number}"
     yield figure(picture(groups, links, whole, inside))
     for group, key, below in inner:
-        ops = ", ".join(dict.fromkeys(c.op.name for c in group.calls))
+        ops = ", ".join(dict.fromkeys(c.name for c in group.calls))
         yield details(
             Html(f"<b>{html(group.name)}</b>: {len(group.calls)} calls ({html(ops)}), keeps "
                  f"{html(amount(group.keeps, 'B'))}"),
