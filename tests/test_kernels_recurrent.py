@@ -182,6 +182,23 @@ def test_permuted_batch(text, kind, N, H):
 
 
 @each_kind
+@pytest.mark.parametrize("H", [1, 17, 33, 64, 130])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_sequence_alone(text, kind, H, dtype):
+    """It takes panels of the weight by fours, in turn from both ends: the same bits as in a tile."""
+    inputs = drawn(kind, 1, 6, 5, H, dtype, False)
+    shared = range(1, 3 + KINDS[kind][1])  # weights and biases
+    twice = [a if i in shared else np.concatenate([a, a]) for i, a in enumerate(inputs)]
+    given = weights(kind, inputs, dtype)
+    for reverse in (False, True):
+        alone = run(text, kind, inputs, reverse, cotangents=given)
+        both = run(text, kind, twice, reverse, cotangents=[np.concatenate([g, g]) for g in given])
+        for y, z in zip(alone, both, strict=True):
+            if z.shape[0] == 2 != y.shape[0]:
+                np.testing.assert_array_equal(y[0], z[1])
+
+
+@each_kind
 @pytest.mark.parametrize("shape", [(33, 7, 5, 40), (9, 3, 30, 260), (3, 9, 30, 64)])
 def test_threads(shape, kind):
     for isa in available_isas():

@@ -23,6 +23,9 @@ struct recurrent_kernels {
     void (*keep)(Py_ssize_t width, const void *row, void *panel, Py_ssize_t panel_step);
     /* out[0 .. n) (+)= the sum of `rows` vectors that follow each other */
     void (*sum_rows)(Py_ssize_t rows, const void *panel, Py_ssize_t n, int accumulate, void *out);
+    /* out[0 .. n) (+)= l[0 .. kc) times panels of a weight, plus a bias if any */
+    void (*row)(Py_ssize_t n, Py_ssize_t kc, const void *l, const void *panels, void *out,
+                int accumulate, const void *bias, int back);
     Py_ssize_t mr, nr;
 };
 

@@ -20,6 +20,8 @@ cdef extern from "steps.h":
                      Py_ssize_t panel_step) noexcept nogil
         void (*sum_rows)(Py_ssize_t rows, const void *panel, Py_ssize_t n, int accumulate,
                          void *out) noexcept nogil
+        void (*row)(Py_ssize_t n, Py_ssize_t kc, const void *l, const void *panels, void *out,
+                    int accumulate, const void *bias, int back) noexcept nogil
         Py_ssize_t mr, nr
     void recurrent_fetch(const char *start, Py_ssize_t n_bytes) noexcept nogil
 

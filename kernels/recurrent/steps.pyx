@@ -42,10 +42,16 @@ cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
 
 cdef void product(const Job *job, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t k, const char *l,
                   Py_ssize_t l_step, const char *r, const char *bias, char *out,
-                  bint accumulate) noexcept nogil:
-    """out (rows, n) (+)= l (rows, k) times a packed weight r, plus the bias; l_step in elements."""
+                  bint accumulate, bint back) noexcept nogil:
+    """out (rows, n) (+)= l (rows, k) times a packed weight r, plus the bias; l_step in elements.
+
+    With ``back`` one row runs through the weight from its end, where the step before has stopped.
+    """
     cdef Py_ssize_t nr = job.kernels.nr, size = job.size, i, j, panel, tile
     cdef Py_ssize_t tiles = ceil_div(rows, job.kernels.mr), height = ceil_div(rows, tiles)
+    if rows == 1:
+        job.kernels.row(n, k, l, r, out, accumulate, bias, back)
+        return
     for panel in range(ceil_div(n, nr)):
         j = panel * nr
         for tile in range(ceil_div(rows, height)):
@@ -99,8 +105,8 @@ cdef void forward_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
             recurrent_fetch(job.output + at * width, width)
             recurrent_fetch(job.gates + at * G * width, G * width)
         if project:
-            product(job, active, G * H, D, x, D, job.weight_x, job.bias_x, made, False)
-        product(job, active, G * H, H, h, H, job.weight, job.bias, z, False)
+            product(job, active, G * H, D, x, D, job.weight_x, job.bias_x, made, False, False)
+        product(job, active, G * H, H, h, H, job.weight, job.bias, z, False, s & 1)
         for r in range(active):
             n = order[r]
             at = place(job, n, s)
@@ -172,9 +178,9 @@ cdef void backward_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil
                     recurrent_fetch(job.last + back * width, width)
                     recurrent_fetch(job.output + back * width, width)
         product(job, active, H, G * H, d + of_m * size, d_step, job.weight, NULL, d_h,
-                job.blocks > G)
+                job.blocks > G, s & 1)
         if job.g_x:
-            product(job, active, D, G * H, d, d_step, job.weight_x, NULL, g_x, False)
+            product(job, active, D, G * H, d, d_step, job.weight_x, NULL, g_x, False, s & 1)
             for r in range(active):
                 memcpy(job.g_x + place(job, order[r], s) * D_width, g_x + r * D_width, D_width)
     for r in range(rows):
