@@ -43,7 +43,7 @@ PROMISED = {
     "random": """Generator(seed) manual_seed normal(rng) uniform(rng) integers(rng)
         permutation(rng)""",
     "kernels": "report",
-    "inspect": """doctor graph(loss,model,depth) op(name) ops plan(step,repeats) profile
+    "inspect": """doctor graph(loss,model,depth) op ops plan(step,repeats) profile
         step(loss,gradient,model) summary tape""",
     "testing": "gradcheck(fn,inputs) gradgradcheck(fn,inputs)",
     "Tensor": """

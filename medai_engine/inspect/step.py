@@ -205,7 +205,7 @@ class Stepper(Iterator[Stop]):
     @property
     def gradients(self) -> dict[str, Tensor]:
         """The gradients of the leaves that were reached, by name."""
-        return {self.known[leaf].name: g  # type: ignore[union-attr]
+        return {self.known[leaf].name: g
                 for (leaf, _), g in self.found.items()}
 
     def leaves(self) -> list[tuple[str, str, str]]:
