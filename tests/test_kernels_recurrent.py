@@ -185,7 +185,7 @@ def test_permuted_batch(text, kind, N, H):
 @pytest.mark.parametrize("H", [1, 17, 33, 64, 130])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_one_sequence_alone(text, kind, H, dtype):
-    """It takes panels of the weight by fours, in turn from both ends: the same bits as in a tile."""
+    """It takes panels of the weight by fours, from both ends in turn: the bits of a tile."""
     inputs = drawn(kind, 1, 6, 5, H, dtype, False)
     shared = range(1, 3 + KINDS[kind][1])  # weights and biases
     twice = [a if i in shared else np.concatenate([a, a]) for i, a in enumerate(inputs)]
