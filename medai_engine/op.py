@@ -84,8 +84,9 @@ class Op:
     prepare : callable or None
         ``prepare(arrays, outs, params)`` gives the kernel's arguments; without one they are
         inputs, outputs and the params in order.
-    work : callable
-        ``work(arrays, outs, params)`` gives (contraction flops, other scalar operations).
+    work, workspace : callable
+        ``work(arrays, outs, params)`` gives (contraction flops, other scalar operations);
+        ``workspace`` the bytes that the fast kernel takes, if that is not None and grows with N.
     writes : callable or None
         ``writes(count, **params)`` gives the numbers of the inputs that the op updates in place;
         such an op has no outputs.
@@ -110,14 +111,15 @@ class Op:
     __slots__ = ("analytic", "check", "compiled", "definition", "doc", "elementwise", "infer",
                  "inplace", "inputs", "joint", "kernel", "linear", "name", "onnx", "outputs",
                  "params", "plans", "prepare", "rules", "strided", "variadic", "view",
-                 "vjp", "work", "writes")
+                 "vjp", "work", "workspace", "writes")
 
     def __init__(self, name: str, *, infer: Callable[..., Any], doc: str,
                  vjp: Mapping[str, Any] | Callable[..., Any] | None = None,
                  kernel: str | None = None, definition: Callable[..., Any] | None = None,
                  outputs: Sequence[str] = ("y",), prepare: Callable[..., Any] | None = None,
                  work: Callable[..., tuple[int, int]] | None = None,
-                 check: Callable[..., None] | None = None, view: bool = False,
+                 workspace: Callable[..., int] | None = None, view: bool = False,
+                 check: Callable[..., None] | None = None,
                  writes: Callable[..., Sequence[int]] | None = None, inplace: Sequence[str] = (),
                  linear: Sequence[Sequence[str]] = (), analytic: bool = False,
                  elementwise: str = "", strided: bool = False, onnx: str = "",
@@ -129,6 +131,7 @@ class Op:
         self.outputs = tuple(outputs)
         self.prepare = prepare
         self.work = work or (lambda arrays, outs, params: (0, 0))
+        self.workspace = workspace
         self.check = check
         self.view = view
         self.writes = writes

@@ -193,8 +193,8 @@ class Conv2d(_Conv):
         """
         count, name, mode = 0, "", MODE.get()
         parameters: tuple[float, ...] = ()
-        if self.activation or self.pool or mode.backend != "fast" or not plain(self) or (
-                type(self).forward is not Conv2d.forward):
+        if self.activation or self.pool or mode.backend not in ("fast", "none") or not plain(
+                self) or type(self).forward is not Conv2d.forward:
             return None, 0
         if layers and type(layers[0]) in ACTIVATIONS and plain(layers[0]):
             name, *options = ACTIVATIONS[type(layers[0])]

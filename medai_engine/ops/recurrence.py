@@ -112,6 +112,20 @@ def work(first: int, scale: int) -> Any:
     return count
 
 
+def workspace(first: int, gates: int) -> Any:
+    """Count what a gradient brings together: x, h and the gates' gradients of all (padded) steps.
+
+    ``first`` is the number of x among the inputs. That vectors are filled up is not counted.
+    """
+
+    def count(arrays: Any, outs: Any, params: Any) -> int:
+        x, _, weight_hh = arrays[first: first + 3]
+        columns = x.shape[2] + (1 + gates) * weight_hh.shape[1]
+        return math.prod(x.shape[:2]) * columns * x.dtype.itemsize
+
+    return count
+
+
 def check_saved(where: str, got: list[np.ndarray], wanted: list[tuple[int, ...]]) -> None:
     """Raise unless cotangents and outputs have the shapes of the outputs."""
     if [a.shape for a in got] != wanted:

@@ -28,6 +28,7 @@ from .recurrence import (
     lstm_steps,
     rnn_steps,
     work,
+    workspace,
 )
 
 __all__ = ["gru", "lstm", "rnn"]
@@ -101,7 +102,7 @@ LSTM: Op = define(
 LSTM_GRAD: Op = define(
     "lstm_grad", infer=_lstm_grad_infer, kernel="lstm_grad", prepare=_lstm_grad_prepare,
     outputs=("g_x", "g_weight_ih", "g_weight_hh", "g_bias", "g_h0", "g_c0"),
-    work=work(3, 2), onnx="none: a gradient",
+    work=work(3, 2), workspace=workspace(3, 4), onnx="none: a gradient",
     doc="g_x, g_weight_ih, g_weight_hh, g_bias, g_h0, g_c0: backwards through the steps of lstm; "
         "g_x has no columns unless needs_x")
 
@@ -173,7 +174,7 @@ GRU: Op = define(
 GRU_GRAD: Op = define(
     "gru_grad", infer=_gru_grad_infer, kernel="gru_grad", prepare=_gru_grad_prepare,
     outputs=("g_x", "g_weight_ih", "g_weight_hh", "g_bias_ih", "g_bias_hh", "g_h0"),
-    work=work(2, 2), onnx="none: a gradient",
+    work=work(2, 2), workspace=workspace(2, 4), onnx="none: a gradient",
     doc="g_x, g_weight_ih, g_weight_hh, g_bias_ih, g_bias_hh, g_h0: backwards through the steps "
         "of gru; g_x has no columns unless needs_x")
 
@@ -234,7 +235,7 @@ RNN: Op = define(
 RNN_GRAD: Op = define(
     "rnn_grad", infer=_rnn_grad_infer, kernel="rnn_grad", prepare=_rnn_prepare,
     outputs=("g_x", "g_weight_ih", "g_weight_hh", "g_bias", "g_h0"), work=work(2, 2),
-    onnx="none: a gradient",
+    workspace=workspace(2, 1), onnx="none: a gradient",
     doc="g_x, g_weight_ih, g_weight_hh, g_bias, g_h0: backwards through the steps of rnn; g_x has "
         "no columns unless needs_x")
 
