@@ -16,7 +16,7 @@ import numpy as np
 from ..coerce import FLOATS
 from ..kernels.program.reference import MAX_DIMS, MAX_INPUTS, MAX_STEPS, OPCODES, TESTS
 from ..op import OPS, Op
-from .record import Line, Program, Value
+from .record import Line, Program, Value, joined
 
 __all__ = ["chains"]
 
@@ -184,7 +184,8 @@ def assemble(lines: list[Line], wanted: set[Value]) -> Line:
     result = Line(op, {"code": code, "numbers": numbers}, inputs, outputs, place=lines[-1].place,
                   frame=lines[-1].frame)
     result.by = [*dict.fromkeys(by for line in lines for by in line.by),
-                 "chain of " + ", ".join(line.op.name for line in lines if line.op is not None)]
+                 joined("chain of " + ", ".join(
+                     line.op.name for line in lines if line.op is not None), lines)]
     return result
 
 

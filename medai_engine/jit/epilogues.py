@@ -15,7 +15,7 @@ from ..kernels.gemm.reference import one_chain
 from ..op import OPS, Op
 from ..ops import conv_fused
 from ..ops.linalg import ACTIVATIONS
-from .record import Line, Program, Value, packed
+from .record import Line, Program, Value, joined, packed
 from .writer import Writer, settle
 
 __all__ = ["epilogues", "pooling", "results", "sums"]
@@ -90,7 +90,7 @@ def epilogues(program: Program) -> int:
             lines.append(line)
         else:
             assert line.op is not None
-            maker.by.append(f"epilogue {line.op.name}")
+            maker.by.append(joined(f"epilogue {line.op.name}", (maker, line)))
             maker.op, maker.params = found
             maker.outputs = line.outputs
         if line.op is not None and len(line.outputs) == 1 and line.outputs[0].root is (
@@ -130,7 +130,7 @@ def sums(program: Program) -> int:
             M, N = product.outputs[0].shape[-2:]
             K = product.inputs[0].shape[-2 if product.params["transpose_a"] else -1]
             if one_chain(M, N, K, other.dtype.itemsize):
-                write = Writer(program, line, "sum into matmul")
+                write = Writer(program, line, joined("sum into matmul", (product, line)))
                 if len(between) > 1:
                     other = write("reshape", other, shape=product.outputs[0].shape)
                 made = write("matmul_add", other, *product.inputs, **product.params)
@@ -258,7 +258,7 @@ def join(program: Program, conv: Line, pool: Line, sizes: tuple[int, ...], sprea
     conv.params = {"activation": "", "parameters": (), **conv.params, "pool": sizes}
     conv.op = OPS["conv_pool"]
     conv.outputs = [y, index]
-    conv.by.append("pooling")
+    conv.by.append(joined("pooling", (conv, pool)))
     gone = {id(pool), *map(id, spread)}
     gone |= {id(line) for line in program.lines if own(line, "reshape")
              and line.inputs[0] in narrow}

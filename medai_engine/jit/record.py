@@ -24,7 +24,7 @@ from ..op import OPS, Op
 from ..tensor import Constant, Gradient, Tensor
 from ..watch import Place, Scene, user_line
 
-__all__ = ["Line", "Offset", "Program", "Recorder", "Value", "uncollected"]
+__all__ = ["Line", "Offset", "Program", "Recorder", "Value", "joined", "uncollected"]
 
 class Value:
     """An array of the program.
@@ -121,6 +121,12 @@ class Line:
             return f"host {getattr(self.host, '__qualname__', self.host)}"
         made = ", ".join(map(repr, self.outputs or self.writes))
         return f"{made} = {self.op.name}({', '.join(map(repr, self.inputs))})"
+
+
+def joined(rule: str, lines: Sequence[Line]) -> str:
+    """Return a rule's note on a line, with the source lines that it joined if they are several."""
+    sites = dict.fromkeys(line.site for line in lines if line.site)
+    return rule if len(sites) < 2 else f"{rule} from {', '.join(sites)}"
 
 
 class Program:
