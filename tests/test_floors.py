@@ -24,6 +24,15 @@ def test_floor(name, tmp_path):
     assert scores[label]["value"] >= floor
 
 
+def test_convolutional_autoencoder_reaches_its_floor(tmp_path):
+    """With 32 numbers for an image it beats the 32 best numbers that are linear in the pixels."""
+    assert cli.main(["train", "autoencoder", "--model", "conv", "--out",
+                     str(tmp_path / "run")]) == 0
+    label, floor = commands.SYSTEMS["autoencoder"].models["conv"].floor
+    scores = json.loads((tmp_path / "run" / "metrics.json").read_text())["held_out"]
+    assert scores[label]["value"] >= floor
+
+
 def test_pixels_alone_do_not_diagnose():
     linear = pytest.importorskip("sklearn.linear_model")
     x, y, _ = datasets.slices(2000)

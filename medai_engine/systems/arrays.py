@@ -22,8 +22,8 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
         raise DataError(say(str(path), "an existing NPZ file", "no such file",
                             f"Check the path (the current folder is {Path.cwd()})"))
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as found:
+            return {name: found[name] for name in found.files}
     except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(say(str(path), "an NPZ file of plain arrays", f"{type(error).__name__}",
                             "Save it with numpy.savez(path, x=x, y=y)")) from error

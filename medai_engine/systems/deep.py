@@ -129,10 +129,14 @@ def split(cohort: Cohort, seed: int, fraction: float) -> tuple[np.ndarray, np.nd
     """Split rows in two: whole patients where they are known, outcomes in proportion."""
     labelled = bool(cohort.classes) and cohort.y.ndim == 1
     if cohort.groups is not None and len(np.unique(cohort.groups)) < len(cohort.groups):
-        if not labelled:
+        number = np.unique(cohort.groups, return_inverse=True)[1]
+        rarest = np.bincount(cohort.y).argsort(kind="stable").argsort() if labelled else np.zeros(0)
+        label = np.full(number.max() + 1, len(rarest))  # of a patient: the rarest of their classes
+        if labelled:
+            np.minimum.at(label, number, rarest[cohort.y])
+        if not labelled or np.unique(label, return_counts=True)[1].min() < 2:
             return split_by_group(cohort.groups, fraction, seed)
-        _, first, number = np.unique(cohort.groups, return_index=True, return_inverse=True)
-        parts = split_stratified(cohort.y[first], fraction, seed)  # patients by their first row
+        parts = split_stratified(label, fraction, seed)
         rest, held = (np.flatnonzero(np.isin(number, part)) for part in parts)
         return rest, held
     if labelled:
