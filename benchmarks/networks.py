@@ -1,26 +1,39 @@
-"""The nine models of the training table: layers once, built by every peer with the same weights.
+"""The models of the systems: layers once, built by every peer with the same weights.
 
-Layers are words: ``linear F``, ``conv F K`` (no padding), ``transposed F K`` (same size), ``pool``
-(2 x 2), ``up`` (nearest, times 2), ``flatten``, ``grid H C`` (rows to H x H x C), ``norm``,
-``lstm H`` (all steps), ``last`` (the last step), and activations. Shapes are channels last.
+Layers are words: ``linear F`` (of the last axis), ``conv F K`` (no padding), ``same F K [S]``
+(padding K / 2, stride S), ``transposed F K [S]`` (S times the size; one more for even K and S 1,
+which ``crop`` takes away), ``pool`` (2 x 2), ``up`` (nearest, times 2), ``flatten``, ``grid H C``
+(rows to H x H x C), ``norm``, ``dropout P`` (per cent), ``rnn H``, ``lstm H`` and ``relulstm H``
+(all steps), ``last`` (the last step), and activations. Shapes are channels last.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cache, partial
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 ACTIVATIONS = ("relu", "sigmoid", "tanh", "leaky")
 RATE, SLOPE = 1e-3, 0.2
+OF_TWO = {"lr": 2e-4, "betas": (0.5, 0.999)}  # Adam of two players
+GATES = {"rnn": 1, "lstm": 4, "relulstm": 4}
+
+
+def stride(numbers: list[int]) -> int:
+    """Return the stride among a convolution's numbers."""
+    return numbers[2] if len(numbers) > 2 else 1
 
 
 @dataclass(frozen=True)
 class Network:
-    """A model: its name, the shape of one sample, its layers, its loss, and who can run it."""
+    """A model: its name, the shape of one sample, its layers, its loss, and who can run it.
+
+    ``against`` holds the layers of the network that judges its outputs, if there is one: a step
+    then moves the judge, by real and made samples, and after it the maker.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -28,6 +41,23 @@ class Network:
     loss: str  # "cross_entropy", "mse" or "bce" (on logits)
     batch: int = 32
     jax: bool = True
+    against: str = ""
+
+    @property
+    def random(self) -> bool:
+        """Whether a training step throws dice."""
+        return "dropout" in self.layers
+
+    @property
+    def out(self) -> tuple[int, ...]:
+        """The shape of an output."""
+        *_, (_, _, shape) = replace(self, layers=f"{self.layers},end").steps()
+        return shape
+
+    @property
+    def judge(self) -> Network:
+        """The network that judges the outputs."""
+        return Network(f"judge of {self.name}", self.out, self.against, "bce", self.batch)
 
     def steps(self) -> Iterator[tuple[str, list[int], tuple[int, ...]]]:
         """Yield each layer's word, its numbers, and the shape of a sample before it."""
@@ -37,11 +67,16 @@ class Network:
             n = [int(number) for number in numbers]
             yield word, n, shape
             if word == "linear":
-                shape = (n[0],)
+                shape = (*shape[:-1], n[0])
             elif word == "conv":
                 shape = (shape[0] - n[1] + 1, shape[1] - n[1] + 1, n[0])
+            elif word == "same":
+                shape = (*(-(-size // stride(n)) for size in shape[:2]), n[0])
             elif word == "transposed":
-                shape = (*shape[:2], n[0])
+                more = int(stride(n) == 1 and n[1] % 2 == 0)
+                shape = (*(size * stride(n) + more for size in shape[:2]), n[0])
+            elif word == "crop":
+                shape = (shape[0] - 1, shape[1] - 1, shape[2])
             elif word == "pool":
                 shape = (shape[0] // 2, shape[1] // 2, shape[2])
             elif word == "up":
@@ -50,7 +85,7 @@ class Network:
                 shape = (int(np.prod(shape)),)
             elif word == "grid":
                 shape = (n[0], n[0], n[1])
-            elif word == "lstm":
+            elif word in GATES:
                 shape = (shape[0], n[0])
             elif word == "last":
                 shape = shape[1:]
@@ -62,11 +97,12 @@ class Network:
         for word, n, shape in self.steps():
             c = shape[-1]
             sizes: list[tuple[int, ...]] = []
-            if word == "lstm":
-                sizes = [(4 * n[0], c), (4 * n[0], n[0])]
-            elif word in ("linear", "conv", "transposed"):
-                sizes = [{"linear": (n[0], c), "conv": (n[0], n[-1], n[-1], c),
-                          "transposed": (c, n[-1], n[-1], n[0])}[word]]
+            if word in GATES:
+                sizes = [(GATES[word] * n[0], c), (GATES[word] * n[0], n[0])]
+            elif word == "linear":
+                sizes = [(n[0], c)]
+            elif word in ("conv", "same", "transposed"):
+                sizes = [(c, n[1], n[1], n[0]) if word == "transposed" else (n[0], n[1], n[1], c)]
             fans = [np.prod(s) / (s[-1] if word == "transposed" else s[0]) for s in sizes]
             arrays = [rng.normal(0, fan**-0.5, s) for fan, s in zip(fans, sizes, strict=True)]
             biases = [np.zeros(s[-1] if word == "transposed" else s[0]) for s in sizes]
@@ -80,10 +116,11 @@ class Network:
         rng = np.random.default_rng(2)
         n = batch or self.batch
         x = rng.normal(size=(n, *self.shape)).astype(np.float32)
-        *_, (word, numbers, shape) = self.steps()
-        out = tuple(numbers[:1]) if word == "linear" else shape
+        out = self.out
+        if self.against:
+            return x, np.tanh(rng.normal(size=(n, *out))).astype(np.float32)
         if self.loss == "cross_entropy":
-            return x, rng.integers(0, out[-1], n)
+            return x, rng.integers(0, out[-1], (n, *out[:-1]))
         if self.loss == "bce":
             return x, rng.integers(0, 2, (n, *out)).astype(np.float32)
         target = x if out == self.shape else rng.normal(size=(n, *out)).astype(np.float32)
@@ -105,288 +142,42 @@ NETWORKS = {n.name: n for n in (
     Network("dcgan", (100,), "linear 256,leaky,norm,linear 512,leaky,norm,linear 1024,leaky,norm,"
             "linear 12544,leaky,grid 7 256,up,transposed 128 5,leaky,norm,up,transposed 64 5,leaky,"
             "norm,transposed 3 5,tanh", "mse", jax=False),
+    # the systems that the nine above leave out: 8, 9, 12 to 17
+    Network("hand16", (16, 16, 3), "same 32 3,relu,pool,same 64 3,relu,pool,same 128 3,relu,pool,"
+            "flatten,linear 2", "cross_entropy"),
+    Network("rnn64", (48, 32), "rnn 64,last,linear 1", "mse"),
+    Network("labels64", (48, 32), "dropout 20,lstm 64,dropout 50,linear 7", "cross_entropy",
+            jax=False),
+    Network("relu64", (48, 32), "relulstm 64,last,linear 1", "bce"),
+    Network("convae", (28, 28, 1), "same 16 3,relu,pool,same 8 3,relu,pool,same 8 3,relu,up,"
+            "same 16 3,relu,up,same 1 3,sigmoid", "mse", jax=False),
+    Network("gan", (100,), "linear 1024,leaky,linear 784,tanh", "bce", jax=False,
+            against="linear 1024,leaky,linear 1"),
+    Network("dcgan_both", (100,), "linear 256,leaky,norm,linear 512,leaky,norm,linear 1024,leaky,"
+            "norm,linear 12544,leaky,grid 7 256,up,transposed 128 5,leaky,norm,up,"
+            "transposed 64 5,leaky,norm,transposed 3 5,tanh", "bce", jax=False,
+            against="same 64 5 2,leaky,same 128 5 2,leaky,flatten,linear 1"),
+    Network("dcgan_small", (32,), "linear 256,leaky,linear 128,norm,leaky,grid 4 8,"
+            "transposed 32 4,crop,leaky,transposed 16 4 2,leaky,transposed 1 3 2,tanh", "bce",
+            jax=False, against="same 16 3 2,leaky,same 32 3 2,leaky,same 64 3 2,leaky,flatten,"
+            "linear 1"),
 )}
+GROUPS = {"nine": list(NETWORKS)[:9], "systems": list(NETWORKS)[9:]}
+
+
+def chosen(names: list[str]) -> list[str]:
+    """Return the names of models for names of models and of groups."""
+    return [name for given in names for name in GROUPS.get(given, [given])]
+
+
+def transposed(n: list[int]) -> dict[str, int]:
+    """Return stride, padding and output padding of a transposed convolution."""
+    padding = (n[1] - 1) // 2
+    return {"stride": stride(n), "padding": padding,
+            "output_padding": max(0, stride(n) - n[1] + 2 * padding)}
 
 
 def lazily(build: Callable[[], Callable[[], Any]]) -> Callable[[], Any]:
     """Return a function that is built when it is first called."""
     built = cache(build)
     return lambda: built()()
-
-
-# ---- this package -----------------------------------------------------------------------------
-
-
-def medai_net(network: Network) -> Any:
-    """Return the network as a module."""
-    from medai_engine import functional as F
-    from medai_engine import nn
-
-    class Steps(nn.Module):
-        """All outputs of an LSTM, or the last."""
-
-        def __init__(self, c: int, h: int):
-            self.lstm = nn.LSTM(c, h)
-
-        def forward(self, x: Any) -> Any:
-            return self.lstm(x)[0]
-
-    class Do(nn.Module):
-        """A function as a layer."""
-
-        def __init__(self, function: Callable[[Any], Any]):
-            self.function = function
-
-        def forward(self, x: Any) -> Any:
-            return self.function(x)
-
-    layers: list[Any] = []
-    for (word, n, shape), arrays in zip(network.steps(), network.weights(), strict=True):
-        c = shape[-1]
-        if word == "linear":
-            layer: Any = nn.Linear(c, n[0])
-        elif word == "conv":
-            layer = nn.Conv2d(c, n[0], n[1])
-        elif word == "transposed":
-            layer = nn.ConvTranspose2d(c, n[0], n[1], padding=n[1] // 2)
-        elif word == "lstm":
-            layer = Steps(c, n[0])
-        elif word == "norm":
-            layer = nn.BatchNorm1d(c) if len(shape) == 1 else nn.BatchNorm2d(c)
-        elif word == "pool":
-            layer = nn.MaxPool2d(2)
-        elif word == "up":
-            layer = Do(lambda x: F.upsample(x, 2))
-        elif word == "flatten":
-            layer = nn.Flatten()
-        elif word == "grid":
-            layer = nn.Reshape((n[0], n[0], n[1]))
-        elif word == "last":
-            layer = Do(lambda x: x[:, -1])
-        else:
-            layer = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh,
-                     "leaky": lambda: nn.LeakyReLU(SLOPE)}[word]()
-        for p, array in zip(layer.parameters(), arrays, strict=True):
-            p.data[...] = array
-        layers.append(layer)
-    return nn.Sequential(*layers)
-
-
-def medai(network: Network, threads: int, exact: bool = True,
-          jitted: bool = True) -> tuple[Any, Any]:
-    """Return a training step, and a prediction of one sample; both jitted, or both eager."""
-    import medai_engine as me
-    from medai_engine import functional as F
-    from medai_engine import optim
-
-    me.set_num_threads(threads)
-    net = medai_net(network)
-    optimizer = optim.Adam(net.parameters(), lr=RATE)
-    loss_of = {"mse": F.mse_loss, "cross_entropy": F.cross_entropy,
-               "bce": F.binary_cross_entropy_with_logits}[network.loss]
-    x, target = map(me.asarray, network.data())
-
-    def train(x: Any, target: Any) -> Any:
-        loss = loss_of(net(x), target)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        return loss.detach()
-
-    step = me.jit(train, exact=exact) if jitted else train
-
-    def predict() -> Any:
-        alone = medai_net(network).eval()
-        function = me.no_grad()(lambda x: alone(x))
-        return partial(me.jit(function) if jitted else function,
-                       me.asarray(network.data(1)[0]))
-
-    return lambda: step(x, target), lazily(predict)
-
-
-# ---- PyTorch ----------------------------------------------------------------------------------
-
-
-def torch_net(network: Network) -> Any:
-    """Return the network as PyTorch's module."""
-    import torch as th
-
-    class Steps(th.nn.Module):
-        def __init__(self, c: int, h: int):
-            super().__init__()
-            self.lstm = th.nn.LSTM(c, h, batch_first=True)
-
-        def forward(self, x: Any) -> Any:
-            return self.lstm(x)[0]
-
-    class Do(th.nn.Module):
-        def __init__(self, function: Callable[[Any], Any]):
-            super().__init__()
-            self.function = function
-
-        def forward(self, x: Any) -> Any:
-            return self.function(x)
-
-    layers: list[Any] = []
-    for (word, n, shape), arrays in zip(network.steps(), network.weights(), strict=True):
-        c = shape[-1]
-        if word == "linear":
-            layer: Any = th.nn.Linear(c, n[0])
-        elif word == "conv":
-            layer = th.nn.Conv2d(c, n[0], n[1])
-            arrays = [arrays[0].transpose(0, 3, 1, 2), arrays[1]]
-        elif word == "transposed":
-            layer = th.nn.ConvTranspose2d(c, n[0], n[1], padding=n[1] // 2)
-            arrays = [arrays[0].transpose(0, 3, 1, 2), arrays[1]]
-        elif word == "lstm":
-            layer = Steps(c, n[0])
-        elif word == "norm":
-            layer = th.nn.BatchNorm1d(c) if len(shape) == 1 else th.nn.BatchNorm2d(c)
-        elif word == "pool":
-            layer = th.nn.MaxPool2d(2)
-        elif word == "up":
-            layer = th.nn.Upsample(scale_factor=2)
-        elif word == "flatten":  # in this package's order of features
-            layer = Do(lambda x: x.permute(0, 2, 3, 1).flatten(1))
-        elif word == "grid":
-            layer = Do(lambda x, n=n: x.reshape(-1, n[0], n[0], n[1]).permute(0, 3, 1, 2))
-        elif word == "last":
-            layer = Do(lambda x: x[:, -1])
-        else:
-            layer = {"relu": th.nn.ReLU, "sigmoid": th.nn.Sigmoid, "tanh": th.nn.Tanh,
-                     "leaky": lambda: th.nn.LeakyReLU(SLOPE)}[word]()
-        with th.no_grad():
-            for p, array in zip(layer.parameters(), arrays, strict=True):
-                p.copy_(th.from_numpy(np.ascontiguousarray(array)))
-        layers.append(layer)
-    return th.nn.Sequential(*layers)
-
-
-def torch(network: Network, threads: int, variant: str = "eager") -> tuple[Any, Any]:
-    """Return the same in PyTorch: eager, channels-last or under torch.compile."""
-    import torch as th
-
-    th.set_num_threads(threads)
-    net = torch_net(network)
-    optimizer = th.optim.Adam(net.parameters(), lr=RATE)
-    functional = th.nn.functional
-    loss_of = {"mse": functional.mse_loss, "cross_entropy": functional.cross_entropy,
-               "bce": functional.binary_cross_entropy_with_logits}[network.loss]
-
-    def enter(a: np.ndarray) -> Any:
-        t = th.from_numpy(np.ascontiguousarray(a.transpose(0, 3, 1, 2) if a.ndim == 4 else a))
-        return t.to(memory_format=th.channels_last) if (
-            a.ndim == 4 and variant == "channels_last") else t
-
-    if variant == "channels_last":
-        net = net.to(memory_format=th.channels_last)
-    x, target = map(enter, network.data())
-
-    def forward_loss(a: Any, b: Any) -> Any:
-        return loss_of(net(a), b)
-
-    if variant == "compile":
-        forward_loss = th.compile(forward_loss)
-
-    def training() -> Any:
-        loss = forward_loss(x, target)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        return loss.detach()
-
-    def predict() -> Any:
-        alone, one = torch_net(network).eval(), enter(network.data(1)[0])
-        if variant == "channels_last":
-            alone = alone.to(memory_format=th.channels_last)
-        return th.inference_mode()(lambda: alone(one))
-
-    return training, lazily(predict)
-
-
-# ---- JAX --------------------------------------------------------------------------------------
-
-
-def jax(network: Network, threads: int) -> tuple[Any, Any]:
-    """Return the same in JAX, one jitted function with its own Adam."""
-    import jax as jx
-    import jax.numpy as jnp
-
-    def lstm(x: Any, w: Any, u: Any, b: Any, c: Any) -> Any:
-        def one(state: Any, x_t: Any) -> Any:
-            h, cell = state
-            i, f, g, o = jnp.split(x_t + h @ u.T, 4, axis=-1)
-            cell = jx.nn.sigmoid(f) * cell + jx.nn.sigmoid(i) * jnp.tanh(g)
-            h = jx.nn.sigmoid(o) * jnp.tanh(cell)
-            return (h, cell), h
-
-        zero = jnp.zeros((x.shape[0], u.shape[1]), x.dtype)
-        _, hs = jx.lax.scan(one, (zero, zero), jnp.swapaxes(x @ w.T + b + c, 0, 1))
-        return jnp.swapaxes(hs, 0, 1)
-
-    def forward(weights: Any, x: Any) -> Any:
-        for (word, _, _), w in zip(network.steps(), weights, strict=True):
-            if word == "linear":
-                x = x @ w[0].T + w[1]
-            elif word == "conv":
-                x = jx.lax.conv_general_dilated(
-                    x, w[0], (1, 1), "VALID", dimension_numbers=("NHWC", "OHWI", "NHWC")) + w[1]
-            elif word == "lstm":
-                x = lstm(x, *w)
-            elif word == "pool":
-                x = jx.lax.reduce_window(x, -jnp.inf, jx.lax.max, (1, 2, 2, 1), (1, 2, 2, 1),
-                                         "VALID")
-            elif word == "flatten":
-                x = x.reshape(x.shape[0], -1)
-            elif word == "last":
-                x = x[:, -1]
-            else:
-                x = {"relu": jx.nn.relu, "sigmoid": jx.nn.sigmoid, "tanh": jnp.tanh}[word](x)
-        return x
-
-    x, target = map(jnp.asarray, network.data())
-
-    def loss_of(weights: Any, x: Any, target: Any) -> Any:
-        y = forward(weights, x)
-        if network.loss == "mse":
-            return jnp.mean((y - target) ** 2)
-        return -jnp.mean(jnp.take_along_axis(jx.nn.log_softmax(y), target[:, None], 1))
-
-    def update(state: Any, count: Any, x: Any, target: Any) -> Any:
-        weights, first, second = state
-        loss, grads = jx.value_and_grad(loss_of)(weights, x, target)
-        first = jx.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, grads)
-        second = jx.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, second, grads)
-        rate = RATE * jnp.sqrt(1 - 0.999**count) / (1 - 0.9**count)
-        weights = jx.tree.map(lambda w, m, v: w - rate * m / (jnp.sqrt(v) + 1e-8),
-                              weights, first, second)
-        return (weights, first, second), loss
-
-    jitted = jx.jit(update, donate_argnums=0)
-    weights = jx.tree.map(jnp.asarray, network.weights())
-    zeros = jx.tree.map(jnp.zeros_like, weights)
-    state, count = (weights, zeros, jx.tree.map(jnp.zeros_like, weights)), 0
-
-    def training() -> Any:
-        nonlocal state, count
-        count += 1
-        state, loss = jitted(state, float(count), x, target)
-        return loss.block_until_ready()
-
-    def predict() -> Any:
-        fixed, one = jx.tree.map(jnp.asarray, network.weights()), jnp.asarray(network.data(1)[0])
-        function = jx.jit(forward)
-        return lambda: function(fixed, one).block_until_ready()
-
-    return training, lazily(predict)
-
-
-PEERS: dict[str, Callable[[Network, int], tuple[Any, Any]]] = {
-    "medai": medai,
-    "inexact": lambda network, threads: medai(network, threads, exact=False),
-    "eager": lambda network, threads: medai(network, threads, jitted=False),
-    "torch": torch,
-    "channels_last": lambda network, threads: torch(network, threads, "channels_last"),
-    "compile": lambda network, threads: torch(network, threads, "compile"),
-    "jax": jax,
-}

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .jit import Worker, agree, serve, summary, turns
-from .networks import NETWORKS, Network
+from .networks import GROUPS, NETWORKS, Network, chosen
 from .peers import machine
 
 MODELS = ("cnn64", "cnn224", "cnn256", "dcgan")
@@ -38,8 +38,9 @@ def compare(network: Network, peers: list[str], threads: int, rounds: int) -> di
     batch = "--batch", str(network.batch)
     workers = {peer: Steps("eager" if peer == "medai" else peer, network, threads, *batch)
                for peer in ("medai", *peers)}
-    agree(f"{network.name}, first loss", {
-        p: {"result": [w.start["loss"]]} for p, w in workers.items()}, 1e-4)
+    if not network.random:
+        agree(f"{network.name}, first loss", {
+            p: {"result": [w.start["loss"]]} for p, w in workers.items()}, 1e-4)
     # no later loss: Adam's first step takes the sign of every gradient, of noise as well
     times, answers = turns(workers, "train", rounds)
     for worker in workers.values():
@@ -52,7 +53,8 @@ def compare(network: Network, peers: list[str], threads: int, rounds: int) -> di
 def main() -> None:
     """Compare, print a table, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
-    parser.add_argument("models", nargs="*", default=list(MODELS), help=", ".join(NETWORKS))
+    parser.add_argument("models", nargs="*", default=list(MODELS),
+                        help=", ".join([*GROUPS, *NETWORKS]))
     parser.add_argument("--peers", nargs="*", default=list(OTHERS))
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--batch", type=int, default=32)
@@ -60,7 +62,7 @@ def main() -> None:
     parser.add_argument("--serve", metavar="PEER", help=argparse.SUPPRESS)
     parser.add_argument("--json", type=Path, default=Path("benchmarks/out/steps.json"))
     options = parser.parse_args()
-    networks = [replace(NETWORKS[name], batch=options.batch) for name in options.models]
+    networks = [replace(NETWORKS[name], batch=options.batch) for name in chosen(options.models)]
     if options.serve:
         serve(options.serve, networks[0], options.threads)
         return
