@@ -65,7 +65,8 @@ figure{margin:.8rem 0}figure svg,figure img{max-width:100%;height:auto}
 img{border:1px solid var(--line);background:#fff}figcaption{font-size:.92rem;max-width:48rem}
 details{margin:.3rem 0}summary{cursor:pointer}
 details>div[id]{border-left:3px solid var(--line);padding-left:1rem}svg text{fill:var(--ink)}
-.bar{display:inline-block;height:.62rem;background:var(--e0);border-radius:2px;min-width:1px}
+.meter{white-space:nowrap}.meter i{display:inline-block;height:.62rem;background:var(--e0);
+border-radius:2px;min-width:1px}
 code.gone{background:var(--f4)}code.come{background:var(--f1)}
 .key{white-space:nowrap;margin-right:.8em}.key i{display:inline-block;width:.9em;height:.9em;
 border:1px solid;border-radius:3px;vertical-align:-.1em}
@@ -146,8 +147,8 @@ def table(head: Sequence[Any], rows: Iterable[Sequence[Any]], right: Iterable[in
 
 def bar(share: float, label: str = "") -> Html:
     """Return a bar of that share (0 to 1) of eight ems, with a label."""
-    return Html(f"<span class=bar style='width:{8 * min(max(share, 0.0), 1.0):.2f}em'></span> "
-                f"{escape(label)}")
+    return Html(f"<span class=meter><i style='width:{8 * min(max(share, 0.0), 1.0):.2f}em'></i> "
+                f"{escape(label)}</span>")
 
 
 def note(text: Any) -> Html:
@@ -184,10 +185,9 @@ WORDS = {*keyword.kwlist, "cdef", "cpdef", "cimport", "ctypedef", "nogil", "inli
 
 def _coloured(text: str) -> str:
     """Return Python text with spans around keywords, strings and comments."""
-    lines = text.splitlines(keepends=True)
-    starts = [0]
-    for line in lines:
-        starts.append(starts[-1] + len(line))
+    starts = [0]  # of the lines, as the tokenizer counts them
+    for line in text.split("\n"):
+        starts.append(starts[-1] + len(line) + 1)
     out, at, defines = [], 0, False
     try:
         for token in tokenize.generate_tokens(io.StringIO(text).readline):
