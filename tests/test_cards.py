@@ -294,8 +294,17 @@ def test_own_inputs():
     x = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
     card = me.inspect.op("matmul", x, x.T.copy(), transpose_a=False, transpose_b=False)
     assert card.cost.contraction == 2 * 3 * 4 * 3 and "a (3, 4), b (4, 3)" in str(card)
+    assert me.inspect.op("matmul", me.tensor(x), x, transpose_b=True).lanes[-1].seconds
+    assert me.inspect.op("exp", [1, 2, 3]).sample.inputs[0].dtype == np.float32
+    # integers have the reference only, as in the op
+    card = me.inspect.op("add", np.array([1, 2]), np.array([[3], [4]]))
+    assert [lane.text for lane in card.lanes] == ["reference", "eager op"] and card.cost.other == 4
     with pytest.raises(me.ShapeError):
-        me.inspect.op("matmul", x, x, transpose_a=False, transpose_b=False)
+        me.inspect.op("matmul", x, x)
+    with pytest.raises(me.DataError):  # kernels do not check labels
+        me.inspect.op("cross_entropy", x, np.array([0, 1, 7]))
+    with pytest.raises(ParameterError, match="a, b"):
+        me.inspect.op("matmul", x)
 
 
 # ---- the live run -----------------------------------------------------------------------------

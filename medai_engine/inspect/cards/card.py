@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ...coerce import promote
 from ...errors import ParameterError, say
 from ...op import OPS, Cost, Op, specs_of
+from ...ops.shape import as_tensor
 from .. import page
 from .find import family_of, find, home_of
 from .race import Lane, race
@@ -154,7 +156,7 @@ def op(what: Any, *inputs: Any, **params: Any) -> Card:
     *inputs : arrays
         What to run it on in the live comparison; by default a small sample.
     **params
-        The op's own params for these inputs.
+        The op's own params for these inputs; those of the sample where left away.
 
     Returns
     -------
@@ -165,7 +167,9 @@ def op(what: Any, *inputs: Any, **params: Any) -> Card:
     Raises
     ------
     ParameterError
-        For a name that means nothing, with its neighbours.
+        For a name that means nothing, with its neighbours; for another number of inputs.
+    ShapeError, DTypeError, DataError
+        What the op says of inputs that do not fit.
 
     Examples
     --------
@@ -180,16 +184,28 @@ def op(what: Any, *inputs: Any, **params: Any) -> Card:
         raise ParameterError(say("inspect.op", "a name alone, for a kernel that no op calls",
                                  f"{name} with inputs", "Leave the inputs away"))
     sample = None
-    if inputs:
-        assert record is not None
-        defaults = getattr(inspect.unwrap(function), "__kwdefaults__", None) if function else None
-        sample = Sample(tuple(np.asarray(getattr(x, "data", x), dtype=None if hasattr(
-            x, "dtype") else np.float32) for x in inputs), {**(defaults or {}), **params})
-        specs_of(record, sample.inputs, sample.params)  # says what does not fit
-    elif record is not None:
+    if record is not None:
         row = row_of(record)
         sample = row.draw() if row is not None else None
+        if inputs:
+            defaults = sample.params if sample is not None else getattr(
+                inspect.unwrap(function), "__kwdefaults__", None) if function else None
+            sample = given(record, inputs, {**(defaults or {}), **params})
     return Card(name, record, sample, function)
+
+
+def given(record: Op, inputs: Sequence[Any], params: dict[str, Any]) -> Sample:
+    """Return a user's inputs as a sample, checked as the op checks them."""
+    if len(inputs) != len(record.inputs) and not record.variadic:
+        raise ParameterError(say("inspect.op", f"{len(record.inputs)} inputs of {record.name} "
+                                 f"({', '.join(record.inputs)})", str(len(inputs)),
+                                 "Pass them in this order, params by name"))
+    tensors = promote(record, inputs) if record.elementwise else map(as_tensor, inputs)
+    sample = Sample(tuple(t.data for t in tensors), params)
+    specs_of(record, sample.inputs, params)
+    if record.check is not None:
+        record.check(*sample.inputs, **params)
+    return sample
 
 
 def ops() -> str:
