@@ -375,6 +375,8 @@ def test_command_refuses_unknown_names(capsys):
     assert main(["inspect", "conv2x"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "Did you mean conv" in error
+    assert main(["inspect", "--html", "all.html"]) == 2
+    assert "NAME" in capsys.readouterr().err
 
 
 def test_page(tmp_path, browser):

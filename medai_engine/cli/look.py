@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from ..errors import ParameterError, say
+
 __all__ = ["add_look"]
 
 
@@ -40,6 +42,9 @@ def run_inspect(options: argparse.Namespace) -> int:
     from ..inspect import op, ops
 
     if options.name is None:
+        if options.html or options.full:
+            raise ParameterError(say("medai inspect", "the NAME of an op with --html and --full",
+                                     "none", "Write medai inspect conv2d --html conv2d.html"))
         print(ops())
         return 0
     card = op(options.name)
