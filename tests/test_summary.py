@@ -333,6 +333,9 @@ def test_the_table_fits_and_says_what_is_known():
         nn.Linear(4, 2).summary((4,), batch_size=0)
     frozen = nn.Linear(4, 2).requires_grad_(False).summary((4,), batch_size=3)
     assert (frozen.flops, frozen.backward) == (48, 0)
+    rows = Last().summary((20, 12)).rows
+    assert next(row.shape for row in rows if row.kind == "LSTM") == (
+        "(N, 20, 16), (2, N, 16), (2, N, 16)")
     words = nn.Sequential(nn.Embedding(50, 4), nn.Linear(4, 2)).summary((7,), np.int64)
     assert words.flops == 32 * 7 * 2 * 4 * 2
 

@@ -27,6 +27,7 @@ SWEEPS = 12
 STYLE = """svg.tape text{font:12px ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;\
 text-anchor:middle;fill:var(--ink)}svg.tape .dim{fill:var(--dim)}svg.tape .name{font-weight:600}\
 svg.tape path.edge{fill:none;stroke:var(--dim);stroke-width:1.2}svg.tape path.head{fill:var(--dim)}\
+svg.tape text.on{paint-order:stroke;stroke:var(--paper);stroke-width:5}\
 svg.tape a:hover rect{stroke-width:2.5}"""
 
 
@@ -93,29 +94,26 @@ def layered(count: int, edges: Sequence[tuple[int, int]]) -> list[int]:
 
 
 def routed(layer: list[int], edges: Sequence[tuple[int, int]],
-           ) -> tuple[list[int], list[tuple[int, int]], dict[tuple[int, int], list[int]]]:
-    """Cut edges over several layers into pieces: layers with corners, pieces, way of each edge.
+           ) -> tuple[list[int], dict[tuple[int, int], tuple[int, int]]]:
+    """Cut edges over several layers into pieces from layer to layer.
 
-    Edges out of one node share their corners.
+    Returns the layers of nodes and of the corners behind them, and the pieces, each with the edge
+    that ends with it (of a corner: that leads there). Edges out of one node share their corners.
     """
     layer = list(layer)
-    corners: dict[tuple[int, int], int] = {}
-    pieces: dict[tuple[int, int], None] = {}
-    ways = {}
+    chains: dict[int, list[int]] = {}
+    pieces: dict[tuple[int, int], tuple[int, int]] = {}
     for a, b in edges:
-        way = [a]
-        for k in range(layer[a] + 1, layer[b]):
-            if (a, k) not in corners:
-                corners[a, k] = len(layer)
-                layer.append(k)
-            way.append(corners[a, k])
-        way.append(b)
-        ways[a, b] = way
-        pieces.update(dict.fromkeys(pairwise(way)))
-    return layer, list(pieces), ways
+        chain = chains.setdefault(a, [a])
+        while len(chain) < layer[b] - layer[a]:
+            pieces[chain[-1], len(layer)] = a, b
+            chain.append(len(layer))
+            layer.append(layer[a] + len(chain) - 1)
+        pieces[chain[layer[b] - layer[a] - 1], b] = a, b
+    return layer, pieces
 
 
-def ordered(layer: list[int], pieces: Sequence[tuple[int, int]]) -> list[list[int]]:
+def ordered(layer: list[int], pieces: Iterable[tuple[int, int]]) -> list[list[int]]:
     """Return the nodes of each layer from left to right, with few crossings."""
     above: list[list[int]] = [[] for _ in layer]
     below: list[list[int]] = [[] for _ in layer]
@@ -156,7 +154,7 @@ def ordered(layer: list[int], pieces: Sequence[tuple[int, int]]) -> list[list[in
     return best
 
 
-def placed(rows: list[list[int]], pieces: Sequence[tuple[int, int]],
+def placed(rows: list[list[int]], pieces: Iterable[tuple[int, int]],
            widths: Sequence[float]) -> list[float]:
     """Return the middle of every node along its layer."""
     near: list[dict[bool, list[int]]] = [{True: [], False: []} for _ in widths]
@@ -205,41 +203,37 @@ def drawing(boxes: Sequence[Box], edges: Sequence[tuple[int, int, str]], label: 
     ----------
     boxes : sequence of Box
     edges : sequence of (from, to, text)
-        Numbers of boxes; the text stands beside the edge. One edge per pair.
+        Numbers of boxes; the text stands on the edge. One edge per pair.
     label : str
         What the drawing shows, for those who cannot see it.
     """
-    pairs = [(a, b) for a, b, _ in edges]
-    layer, pieces, ways = routed(layered(len(boxes), pairs), pairs)
-    widths = [box.width for box in boxes] + [THIN] * (len(layer) - len(boxes))
+    texts = {(a, b): text for a, b, text in edges}
+    count = len(boxes)
+    layer, pieces = routed(layered(count, list(texts)), list(texts))
+    widths = [box.width for box in boxes] + [THIN] * (len(layer) - count)
     rows = ordered(layer, pieces)
     x = placed(rows, pieces, widths)
     tops, bottoms, y = [], [], 2.0
     for row in rows:
-        tall = max((boxes[n].height for n in row if n < len(boxes)), default=0.0)
+        tall = max((boxes[n].height for n in row if n < count), default=0.0)
         tops.append(y)
         bottoms.append(y + tall)
         y += tall + BETWEEN + min(2.0 * len(row), 30.0)
-    ports = entries(ways, x, widths)
+    ports = entries([piece for piece in pieces if piece[1] < count], x, widths)
     lines, heads = [], []
-    for a, b, text in edges:
-        at = (x[a], tops[layer[a]] + boxes[a].height)
-        path = [f"M{at[0]:.1f} {at[1]:.1f}"]
-        for node in ways[a, b][1:]:
-            to = (ports[a, b] if node == b else x[node], tops[layer[node]] - 6 * (node == b))
-            middle = (at[1] + to[1]) / 2
-            path.append(f"C{at[0]:.1f} {middle:.1f} {to[0]:.1f} {middle:.1f} "
-                        f"{to[0]:.1f} {to[1]:.1f}")
-            at = to
-            if node != b:
-                at = (to[0], bottoms[layer[node]])
-                path.append(f"V{at[1]:.1f}")
-        lines.append(f"<path class='edge' d='{' '.join(path)}'/>")
-        heads.append(f"<path class='head' d='M{at[0] - 3.5:.1f} {at[1] - 1:.1f}h7l-3.5 7z'/>")
-        if text:
-            side = -1 if x[ways[a, b][-2]] > at[0] else 1  # where the edge does not come from
-            heads.append(f"<text class='dim' x='{at[0] + 13 * side:.1f}' y='{at[1]:.1f}'>"
-                         f"{escape(text)}</text>")
+    for (a, b), edge in pieces.items():
+        top = tops[layer[a]] + boxes[a].height if a < count else bottoms[layer[a]]
+        end, bottom = (ports[a, b], tops[layer[b]] - 6) if b < count else (x[b], tops[layer[b]])
+        middle = (top + bottom) / 2
+        lines.append(f"<path class='edge' d='M{x[a]:.1f} {top:.1f}C{x[a]:.1f} {middle:.1f} "
+                     f"{end:.1f} {middle:.1f} {end:.1f} {bottom:.1f}"
+                     + f"V{bottoms[layer[b]]:.1f}" * (b >= count) + "'/>")
+        if b >= count:
+            continue
+        heads.append(f"<path class='head' d='M{end - 3.5:.1f} {bottom - 1:.1f}h7l-3.5 7z'/>")
+        if texts[edge]:  # on the line
+            heads.append(f"<text class='dim on' x='{(x[a] + end) / 2:.1f}' y='{middle + 4:.1f}'>"
+                         f"{escape(texts[edge])}</text>")
     shapes = [shape(box, x[i], tops[layer[i]]) for i, box in enumerate(boxes)]
     width = max((x[i] + w / 2 for i, w in enumerate(widths)), default=0.0) + 4
     height = max(bottoms, default=0.0) + 4
@@ -249,18 +243,17 @@ def drawing(boxes: Sequence[Box], edges: Sequence[tuple[int, int, str]], label: 
                 + "\n".join([*lines, *heads, *shapes]) + "</svg>")
 
 
-def entries(ways: dict[tuple[int, int], list[int]], x: Sequence[float],
+def entries(last: Sequence[tuple[int, int]], x: Sequence[float],
             widths: Sequence[float]) -> dict[tuple[int, int], float]:
-    """Return where each edge enters its box: side by side, in the order in which they come."""
-    into: dict[int, list[tuple[int, int]]] = {}
-    for pair in ways:
-        into.setdefault(pair[1], []).append(pair)
+    """Return where last pieces enter their boxes: side by side, in the order in which they come."""
+    into: dict[int, list[int]] = {}
+    for a, b in last:
+        into.setdefault(b, []).append(a)
     found = {}
-    for b, pairs in into.items():
-        pairs.sort(key=lambda pair: x[ways[pair][-2]])
-        step = min(24.0, widths[b] / (len(pairs) + 1))
-        for i, pair in enumerate(pairs):
-            found[pair] = x[b] + (i - (len(pairs) - 1) / 2) * step
+    for b, ways in into.items():
+        step = min(24.0, widths[b] / (len(ways) + 1))
+        for i, a in enumerate(sorted(ways, key=x.__getitem__)):
+            found[a, b] = x[b] + (i - (len(ways) - 1) / 2) * step
     return found
 
 

@@ -14,6 +14,7 @@ from ..jit.show import amount
 from ..mode import no_grad
 from ..nn import Module
 from ..tensor import Parameter, Tensor
+from ..tree import flatten
 from .foresight import Call, Foresight, foresee
 
 __all__ = ["Row", "Summary", "summary"]
@@ -139,8 +140,8 @@ def summary(self: Module, input_shape: Sequence[int], dtype: Any = None, *,
             batch_size: int = 32) -> Summary:
     """Return a module's layers, shapes and parameters, and what a training step will cost.
 
-    One sample of zeros is sent through the module for the shapes. Costs and memory are those of a
-    training step on a batch; they are told from shapes, without computing it.
+    One sample of zeros, and then two, go through the module for the shapes. Costs and memory are
+    those of a training step on a batch; they are told from shapes, without computing it.
 
     Parameters
     ----------
@@ -173,29 +174,7 @@ def summary(self: Module, input_shape: Sequence[int], dtype: Any = None, *,
             batch_size < 1):
         raise ParameterError(say("summary", "batch_size of at least 1", repr(batch_size),
                                  "Use summary((30,), batch_size=32)"))
-    shapes: dict[int, str] = {}
-    flags = [(module, vars(module).get("training")) for module in self.modules()]
-
-    def watched(module: Module) -> Any:
-        inner = module.forward
-
-        def forward(*args: Any, **kwargs: Any) -> Any:
-            output = inner(*args, **kwargs)
-            shapes[id(module)] = _shapes(output)
-            return output
-        return forward
-
-    try:
-        for module in self.eval().modules():
-            module.forward = watched(module)  # type: ignore[method-assign]
-        with no_grad():
-            self(Tensor(np.zeros((1, *input_shape), dtype)))
-    finally:
-        for module, flag in flags:
-            for name in ("forward", *(["training"] if flag is None else [])):
-                vars(module).pop(name, None)
-            if flag is not None:
-                module.training = flag
+    one, two = (outputs(self, Tensor(np.zeros((n, *input_shape), dtype))) for n in (1, 2))
     foreseen, unknown = None, ""
     try:
         foreseen = foresee(self, np.zeros((batch_size, *input_shape), dtype))
@@ -210,7 +189,8 @@ def summary(self: Module, input_shape: Sequence[int], dtype: Any = None, *,
         mine = [value for value in vars(module).values() if isinstance(value, Parameter)]
         here = calls.get(module, [])
         rows.append(Row(name.rpartition(".")[2] or "model", type(module).__name__,
-                        name.count(".") + 1 if name else 0, shapes.get(id(module), ""),
+                        name.count(".") + 1 if name else 0,
+                        sizes(one[module], two[module]) if module in one else "",
                         sum(p.size for p in mine),
                         sum(p.size for p in mine if not p.requires_grad),
                         sum(call.flops for call in here if call.phase == "forward"),
@@ -219,13 +199,46 @@ def summary(self: Module, input_shape: Sequence[int], dtype: Any = None, *,
     return Summary(self, rows, batch_size, foreseen, unknown)
 
 
-def _shapes(output: Any) -> str:
-    """Return the output's shape with N for the batch; of several outputs each."""
-    if isinstance(output, Tensor):
-        return f"({', '.join(['N', *map(str, output.shape[1:])])})" if output.ndim else "()"
-    if isinstance(output, (tuple, list)):
-        return ", ".join(_shapes(item) for item in output)
-    return type(output).__name__
+def outputs(model: Module, x: Tensor) -> dict[Module, Any]:
+    """Run in evaluation, layer by layer; return what each module returned, shapes for tensors."""
+    found: dict[Module, Any] = {}
+    flags = [(module, vars(module).get("training")) for module in model.modules()]
+
+    def watched(module: Module) -> Any:
+        inner = module.forward
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            output = inner(*args, **kwargs)
+            leaves, build = flatten(output)
+            found[module] = build([y.shape if isinstance(y, Tensor) else y for y in leaves])
+            return output
+        return forward
+
+    try:
+        for module in model.eval().modules():
+            module.forward = watched(module)  # type: ignore[method-assign]
+        with no_grad():
+            model(x)
+    finally:
+        for module, flag in flags:
+            for name in ("forward", *(["training"] if flag is None else [])):
+                vars(module).pop(name, None)
+            if flag is not None:
+                module.training = flag
+    return found
+
+
+def sizes(one: Any, two: Any) -> str:
+    """Return shapes as text, N for what was 1 with one sample and 2 with two; of several each."""
+    if isinstance(one, dict):
+        one, two = list(one.values()), list(two.values())
+    if isinstance(one, list) or (isinstance(one, tuple) and not all(
+            isinstance(n, int) for n in one)):
+        return ", ".join(map(sizes, one, two))
+    if not isinstance(one, tuple):
+        return type(one).__name__
+    text = [str(m) if m == n else f"{m}N" if m > 1 else "N" for m, n in zip(one, two, strict=True)]
+    return f"({', '.join(text)})"
 
 
 Module.summary = summary  # type: ignore[attr-defined]

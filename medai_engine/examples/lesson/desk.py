@@ -6,6 +6,7 @@ Each prints when a chapter runs as a plain program; the runner collects them for
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
@@ -114,8 +115,9 @@ def cut(path: Path, part: str, until: str) -> tuple[list[str], int]:
     return lines[first:last], first + 1
 
 
-def draw(svg: Html, caption: str) -> None:
-    """Show a picture."""
+def draw(svg: str, caption: str) -> None:
+    """Show a picture; its links, to parts of a page that is not here, are left out."""
+    svg = Html(re.sub(r"</?a\b[^>]*>", "", svg))
     put("figure", Figure(svg, caption), f"(picture: {caption})")
 
 

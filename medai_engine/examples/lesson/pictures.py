@@ -1,4 +1,4 @@
-"""Small pictures as SVG: curves, bars, grids of numbers, graphs, spans. In the page's colours."""
+"""Small pictures as SVG: curves, bars, grids of numbers. In the page's colours."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from ...inspect.page import Html
 
-__all__ = ["bars", "curves", "graph", "grid", "spans"]
+__all__ = ["bars", "curves", "grid"]
 
 FONT = "font:12px system-ui,sans-serif"
 
@@ -109,53 +109,3 @@ def grid(tables: Mapping[str, np.ndarray], *, cell: float = 30, numbers: bool = 
         x += max(cell * columns, 7 * len(name)) + 26
         tallest = max(tallest, rows)
     return svg(x, 28 + cell * tallest, parts, ", ".join(tables))
-
-
-def graph(nodes: Mapping[str, tuple[int, float, str]], edges: Sequence[tuple[str, str, str]], *,
-          width: float = 700, height: float = 250) -> Html:
-    """Return boxes joined by arrows.
-
-    Parameters
-    ----------
-    nodes : dict of name to (column, row, what stands in it)
-    edges : list of (from, to, what stands beside the arrow)
-    """
-    columns = max(column for column, _, _ in nodes.values()) + 1
-    rows = max(row for _, row, _ in nodes.values()) + 1
-    wide, high = 112.0, 44.0
-
-    def middle(name: str) -> tuple[float, float]:
-        column, row, _ = nodes[name]
-        return width * (column + 0.5) / columns, height * (row + 0.5) / rows
-
-    parts = ["<defs><marker id='tip' viewBox='0 0 8 8' refX='7' refY='4' markerWidth='8' "
-             "markerHeight='8' orient='auto'><path d='M0 0L8 4L0 8z' style='fill:var(--dim)'/>"
-             "</marker></defs>"]
-    for start, end, words in edges:
-        (a, b), (c, d) = middle(start), middle(end)
-        parts += [line(a + wide / 2, b, c - wide / 2 - 2, d,
-                       "stroke:var(--dim);marker-end:url(#tip)"),
-                  text((a + c) / 2, (b + d) / 2 - 7, words, "middle", "fill:var(--e4)")]
-    for hue, (name, (_, _, words)) in enumerate(nodes.items()):
-        x, y = middle(name)
-        parts += [box(x - wide / 2, y - high / 2, wide, high, hue),
-                  text(x, y - 3, name, "middle", "font-weight:600"), text(x, y + 14, words,
-                                                                          "middle")]
-    return svg(width, height, parts, ", ".join(nodes))
-
-
-def spans(blocks: Sequence[tuple[float, float, float, float, str]], x: str, y: str, *,
-          width: float = 700, height: float = 280) -> Html:
-    """Return rectangles (first, last, low, high, name): who uses what, from when to when."""
-    left, right, top, bottom = 40, width - 10, 18, height - 30
-    most_x = max(b[1] for b in blocks) or 1.0
-    most_y = max(b[3] for b in blocks) or 1.0
-    parts = [line(left, bottom, right, bottom), line(left, top, left, bottom),
-             text((left + right) / 2, height - 8, x, "middle"), text(left, 12, y)]
-    for hue, (first, last, low, high, name) in enumerate(blocks):
-        a, b = (left + (right - left) * v / most_x for v in (first, last))
-        c, d = (bottom - (bottom - top) * v / most_y for v in (low, high))
-        parts.append(box(a, d, max(b - a, 2), max(c - d, 1), hue, name))
-        if c - d > 13 and b - a > 7 * len(name):
-            parts.append(text(a + 4, (c + d) / 2 + 4, name))
-    return svg(width, height, parts, f"{y} over {x}")

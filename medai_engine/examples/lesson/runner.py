@@ -222,7 +222,8 @@ def on_page(block: Block) -> page.Html:
     if kind == "figure":
         return page.figure(content.svg, page.Html(marked(content.caption)))
     if kind == "check":
-        return page.Html(f"<p style='color:var(--e1);margin:.4rem 0'>&#10003; {marked(content)}</p>")
+        return page.Html("<p style='color:var(--e1);margin:.4rem 0'>&#10003; "
+                         f"{marked(content)}</p>")
     return page.note(page.Html(f"<b>Not so:</b> {marked(content)}"))
 
 

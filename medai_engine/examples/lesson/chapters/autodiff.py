@@ -12,7 +12,8 @@ import numpy as np
 import medai_engine as me
 from medai_engine import autograd
 from medai_engine.examples.lesson.desk import check, draw, show
-from medai_engine.examples.lesson.pictures import curves, graph
+from medai_engine.examples.lesson.pictures import curves
+from medai_engine.inspect.drawing import Box, drawing
 from medai_engine.tensor import Leaf
 
 """
@@ -76,12 +77,14 @@ total = product + c
 y = total.tanh()
 print(f"y = tanh(a b + c) = {y.data:.4f}")
 
-draw(graph({"a": (0, 0, "2"), "b": (0, 1, "-3"), "c": (0, 2, "5.5"),
-            "a b": (1, 0.5, f"{product.data:g}"), "a b + c": (2, 1, f"{total.data:g}"),
-            "tanh": (3, 1, f"{y.data:.4f}")},
-           [("a", "a b", "-3"), ("b", "a b", "2"), ("a b", "a b + c", "1"),
-            ("c", "a b + c", "1"), ("a b + c", "tanh", f"{y.inputs[0][1]:.4f}")]),
-     "The graph of `tanh(a b + c)`: values in the boxes, the derivative of each step at its arrow.")
+names = {a: "a", b: "b", c: "c", product: "a b", total: "a b + c", y: "tanh"}
+boxes = [Box((name, f"value {value.data:.4g}"), 0 if value.inputs else 2)
+         for value, name in names.items()]
+place = {value: i for i, value in enumerate(names)}
+arrows = [(place[below], place[value], f"{slope:.4g}")
+          for value in names for below, slope in value.inputs]
+draw(drawing(boxes, arrows), "The graph of `tanh(a b + c)`: values in the boxes, the derivative of "
+     "each step at its arrow.")
 
 """
 # Backwards
@@ -237,10 +240,10 @@ The same expression on both:
 
 p, q, r = (me.tensor(v, dtype=me.float64, requires_grad=True) for v in (2.0, -3.0, 5.5))
 z = me.tanh(p * q + r)
-names = []
-for node in autograd.ordered([z.node]):
-    names.append("leaf" if type(node) is Leaf else node.op.name)
+names = ["leaf" if type(node) is Leaf else node.op.name for node in autograd.ordered([z.node])]
 print(", ".join(names))
+draw(me.inspect.graph(z).svg(), "The same graph as the engine keeps it, drawn by "
+     "`me.inspect.graph`.")
 check("the shipped engine has the same graph: three steps and three inputs",
       sorted(names) == ["add", "leaf", "leaf", "leaf", "multiply", "tanh"])
 

@@ -205,6 +205,19 @@ check("a product of matrices of 1024 x 1024 does over a hundred operations per b
 check("an addition does one operation for 12 bytes", intensity["add"] == 1 / 12)
 
 """
+# On one page
+
+All that this chapter went through, and the three texts of the next, stand on the *card* of an op.
+`me.inspect.op` makes it, for every op; `medai inspect matmul` shows it in a terminal. It runs what
+it shows: the gradient rule against a difference, the texts of the kernel against each other.
+"""
+
+card = str(me.inspect.op("matmul"))
+print("\n".join(card.splitlines()[:32]), "\n...")
+check("the card has found the rules for a and b to agree with a difference",
+      card.count("they agree") == 2)
+
+"""
 # What the gate costs
 
 Each call passes checks, allocation, bookkeeping. For a result of a few numbers that is all there

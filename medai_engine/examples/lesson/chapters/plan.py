@@ -13,7 +13,7 @@ from medai_engine import functional as F
 from medai_engine import nn, optim
 from medai_engine.errors import CaptureError
 from medai_engine.examples.lesson.desk import best_time, check, draw, show
-from medai_engine.examples.lesson.pictures import bars, spans
+from medai_engine.examples.lesson.pictures import bars
 from medai_engine.jit.plan import Plan
 from medai_engine.jit.rewrite import RULES
 
@@ -110,24 +110,23 @@ the last one that reads it. Two that do not live at the same time may lie at the
 them together lie in one block, the *arena*, at places that are fixed before the first replay.
 """
 
-blocks = {id(block): (block, value) for value, block in plan.layout.blocks.items()}
-drawn = [(max(block.first, 0), block.last + 1, block.offset, block.offset + block.size,
-          "x".join(map(str, value.shape))) for block, value in blocks.values()]
-draw(spans(drawn, "line of the plan", "place in the arena, bytes"),
-     "Who lies where, and from when to when. No two overlap: above each other means other places, "
-     "side by side means one after the other.")
-total = sum(block.size for block, _ in blocks.values())
+blocks = {id(block): block for block in plan.layout.blocks.values()}.values()
+seen = me.inspect.plan(planned)
+draw(seen.arena(), "Who lies where in the arena (top to bottom), and from which line to which "
+     "(left to right), drawn by `me.inspect.plan`. The dashed line marks where most is in use.")
+total = sum(block.size for block in blocks)
 print(f"all results: {total:,} bytes; arena: {plan.layout.arena:,}; the most in use at one line: "
       f"{plan.layout.peak:,}")
 
 
 def apart(a, b):
-    """Tell whether two rectangles have no place and line in common."""
-    return a[1] <= b[0] or b[1] <= a[0] or a[3] <= b[2] or b[3] <= a[2]
+    """Tell whether two blocks have no place and line in common."""
+    in_time = a.last < b.first or b.last < a.first
+    return in_time or a.offset + a.size <= b.offset or b.offset + b.size <= a.offset
 
 
 check("no two results lie at the same place at the same time",
-      all(apart(a, b) for i, a in enumerate(drawn) for b in drawn[:i]))
+      all(apart(a, b) for a in blocks for b in blocks if a is not b))
 check("the arena is smaller than all results together", plan.layout.arena < total)
 check("the arena is no smaller than what lives at once", plan.layout.arena >= plan.layout.peak)
 
@@ -144,6 +143,8 @@ times = {"eager": 1e6 * best_time(lambda: eager(x, y), 200),
          "planned": 1e6 * best_time(lambda: planned(x, y), 200)}
 draw(bars(times, "us"), "One training step of the small network, just now: microseconds, the "
      "fastest of 200.")
+
+draw(seen.timeline(), "Where the planned step spends its time: one block for each kernel.")
 
 """
 What is gained is what eager execution spends between the kernels. A model of a few thousand
