@@ -102,7 +102,7 @@ class Message:
     def amount(self) -> str:
         """Shape, norm and values."""
         if self.g is None:
-            return "zeros: nothing uses it"
+            return "zeros"
         return f"{sizes(self.g.shape)}: {self.values}   norm {self.norm:.4g}"
 
 
@@ -191,8 +191,9 @@ class Stepper(Iterator[Stop]):
     def ways(self, node: Any, index: int) -> str:
         """Return where the gradient of an output came from."""
         found = self.arrived.get((node, index), [])
-        return ("the sum of " * (len(found) > 1) + " and ".join(found)) if len(found) != 1 else (
-            f"from {found[0]}")
+        if not found:
+            return "nothing uses it"
+        return f"from {found[0]}" if len(found) == 1 else f"the sum of {' and '.join(found)}"
 
     def name(self, edge: Any) -> str:
         """Return what an edge leads to."""
@@ -257,9 +258,10 @@ def sources(call: Call, needs: Any) -> list[tuple[str, str, str]]:
 def described(stop: Stop) -> Html:
     """Return a stop as a part of a page."""
     where = " · ".join(text for text in (stop.call.module, stop.call.site) if text)
-    rows = [(title if i == 0 else "", m.name, "" if m.g is None else sizes(m.g.shape), m.values,
+    rows = [(Html(title) if i == 0 else "", m.name, "" if m.g is None else sizes(m.g.shape),
+             m.values or m.amount,
              f"{m.norm:.4g}", m.other)
-            for title, messages in (("came in", stop.came), ("went out", stop.went))
+            for title, messages in (("came&nbsp;in", stop.came), ("went&nbsp;out", stop.went))
             for i, m in enumerate(messages)]
     parts: list[Any] = [Html(f"<div id='s{stop.number}'></div>")]
     if where:
