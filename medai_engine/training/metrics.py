@@ -274,12 +274,15 @@ def calibration(y: Any, p: Any, *, sample_weight: Any = None) -> tuple[float, fl
     weight = _weights("calibration", sample_weight, len(y))
     x = np.stack([np.log(p / (1 - p)), np.ones(len(p))], axis=1)
     line = np.array([1.0, 0.0])
+    sick, healthy = p[(y == 1) & (weight > 0)], p[(y == 0) & (weight > 0)]
+    steps = 100 if len(sick) and len(healthy) and (
+        sick.min() < healthy.max() and healthy.min() < sick.max()) else 0  # else no line exists
 
     def loss(line: np.ndarray) -> float:
         z = x @ line
         return float((weight * (np.logaddexp(0.0, z) - y * z)).sum())
 
-    for _ in range(100):
+    for _ in range(steps):
         q = sigmoid(x @ line)
         slope = x.T @ (weight * (q - y))
         bend = (x * (weight * q * (1 - q))[:, None]).T @ x
@@ -287,7 +290,8 @@ def calibration(y: Any, p: Any, *, sample_weight: Any = None) -> tuple[float, fl
             break
         step = np.linalg.solve(bend, slope)
         now, share = loss(line), 1.0
-        while loss(line - share * step) > now and share > 1e-10:
+        rounding = 4 * np.finfo(np.float64).eps * len(y) * max(1.0, now)
+        while loss(line - share * step) > now + rounding and share > 1e-10:
             share /= 2
         line = line - share * step
         if np.abs(step).max() <= 1e-12 * max(1.0, np.abs(line).max()):
