@@ -32,12 +32,13 @@ from . import linalg, random
 from .transforms import checkpoint, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .custom import kernel, op
 from .errors import (DataError, DTypeError, GraphError, MedaiError, MissingExtraError,
-                     NotFittedError, ParameterError, ShapeError)
+                     NonFiniteError, NotFittedError, ParameterError, ShapeError)
 from . import functional
 from .jit import jit
 from . import nn, optim
 from . import data, estimators, inspect, io, testing, training
-from .inspect import profile
+from .inspect.nans import debug_nans
+from .inspect.profiler import profile
 from .io import load
 from .kernels import get_num_threads, set_num_threads
 

@@ -16,6 +16,7 @@ __all__ = [
     "GraphError",
     "MedaiError",
     "MissingExtraError",
+    "NonFiniteError",
     "NotFittedError",
     "ParameterError",
     "ShapeError",
@@ -69,6 +70,22 @@ class GraphError(MedaiError, RuntimeError):
 
 class CaptureError(GraphError):
     """A function cannot be recorded by ``me.jit``; the message names the line and the way out."""
+
+
+class NonFiniteError(GraphError, FloatingPointError):
+    """A NaN or an infinity came up where it does harm (``me.debug_nans``).
+
+    ``fault`` tells where it was born (``inspect.faults.Fault``: op, phase, source line, layer,
+    index, ...); ``became``, if it was an infinity first, the op that made NaN of it.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+        self.fault: Any = None
+        self.became: Any = None
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)  # which names the layer: no trail
 
 
 class DataError(MedaiError, ValueError):

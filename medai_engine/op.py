@@ -296,8 +296,6 @@ def apply(op: Op, *inputs: Any, **params: Any) -> Any:
             attach(op, tensors, [result], params, mode)
         if mode.scene is not None:
             mode.scene.told(mode, op, tensors, (result,), params)
-            if mode.recorder is not None:
-                mode.recorder.record(op, tensors, [result], params)
         return result
     results = [Tensor(out) for out in outs]
     if op.view:
@@ -307,8 +305,6 @@ def apply(op: Op, *inputs: Any, **params: Any) -> Any:
         attach(op, tensors, results, params, mode)
     if mode.scene is not None:
         mode.scene.told(mode, op, tensors, results, params)
-        if mode.recorder is not None:
-            mode.recorder.record(op, tensors, results, params)
     return tuple(results)
 
 
@@ -374,7 +370,7 @@ def short_binary(op: Op) -> Callable[[Any, Any], Tensor]:
     allocates and computes; everything else, errors included, goes through ``apply``.
     """
     kernel = op.compiled
-    get = MODE.get
+    get: Any = MODE.get
     first, second = 0 in op.rules, 1 in op.rules  # an input without a rule has no edge
     # which of a, b and the result to keep, by what requires a gradient
     left, right, both = (op.keeps(mask) for mask in ((True, False), (False, True), (True, True)))
@@ -415,7 +411,7 @@ def short_binary(op: Op) -> Callable[[Any, Any], Tensor]:
 def short_unary(op: Op) -> Callable[[Any], Tensor]:
     """Return the public function of an elementwise op of one input, with its short path."""
     kernel = op.compiled
-    get = MODE.get
+    get: Any = MODE.get
     rules = bool(op.rules)
     keep_x, keep_y = op.keeps((True,)) if rules else (False, False)
 

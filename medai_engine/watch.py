@@ -162,14 +162,15 @@ class Scene:
         When its kernel began and ended, in seconds of ``time.perf_counter``.
     """
 
-    __slots__ = ("alone", "began", "behind", "ended", "modules", "node", "path", "paths", "place",
-                 "places", "watchers")
+    __slots__ = ("alone", "began", "behind", "ended", "modules", "names", "node", "path", "paths",
+                 "place", "places", "watchers")
 
     def __init__(self, watchers: Sequence[Watcher] = ()):
         self.watchers = list(watchers)
         self.modules: list[Any] = []
         self.path = ""
         self.paths: dict[tuple[str, Any], str] = {}
+        self.names: dict[Any, dict[Any, str]] = {}  # of the modules below one, by module
         self.node: Any = None
         self.behind: Place | None = None
         self.place = Place()
@@ -219,7 +220,7 @@ class Scene:
 
     def told(self, mode: Mode, op: Op, inputs: Sequence[Tensor], results: Sequence[Tensor],
              params: dict[str, Any]) -> None:
-        """Note the place of an op that has run, in the node of its results too; tell watchers."""
+        """Note the place of an op that has run, in the node of its results too; tell all."""
         behind = self.behind
         self.place = place = (behind if behind is not None and mode.frame is None
                               else self.here(mode))
@@ -230,6 +231,8 @@ class Scene:
                 node.place = place
         for watcher in self.watchers:
             watcher.op(self, op, inputs, results, params)
+        if mode.recorder is not None and results:
+            mode.recorder.record(op, inputs, results, params)
 
     def enter(self, node: Any) -> None:
         """Note whose gradient runs from now on; None: that of nobody."""
@@ -273,8 +276,11 @@ class Scene:
         """Return a module's dotted name below the innermost one that is running, and its class."""
         name = "model"
         if self.modules:
-            below = (n for n, m in self.modules[-1].named_modules() if m is module and n)
-            name = ".".join([self.path.partition(" ")[0], *list(below)[:1]])
+            inner = self.modules[-1]
+            if inner not in self.names:  # walked once: a container calls hundreds
+                self.names[inner] = {m: n for n, m in inner.named_modules() if n}
+            name = ".".join(filter(None, (self.path.partition(" ")[0],
+                                          self.names[inner].get(module))))
         return f"{name} ({type(module).__name__})"
 
     def replay(self, plan: Plan) -> None:

@@ -38,6 +38,7 @@ PROMISED = {
         grad(fn,argnums) value_and_grad(fn,argnums) vjp jvp hvp jacobian hessian checkpoint(fn)
         jit(fn)
         no_grad enable_grad backend set_num_threads get_num_threads op(gradient) kernel profile
+        debug_nans
         """,
     "linalg": "norm solve cholesky inv",
     "random": """Generator(seed) manual_seed normal(rng) uniform(rng) integers(rng)
@@ -129,7 +130,7 @@ PROMISED = {
         permutation_importance(estimator,X,y,scoring,n_repeats,random_state)
         """,
     "errors": """MedaiError ShapeError DTypeError ParameterError GraphError DataError
-        MissingExtraError NotFittedError""",
+        MissingExtraError NotFittedError NonFiniteError""",
 }
 ROWS = [(place, name, arguments) for place, names in PROMISED.items()
         for name, arguments in re.findall(r"(\w+)(?:\(([\w,]*)\))?", names)]

@@ -105,11 +105,11 @@ class Row(NamedTuple):
     least: float
 
 
-KEYS: dict[str, Callable[[Kind], str]] = {
-    "phase": lambda kind: kind.place.phase,
-    "op": lambda kind: kind.name,
-    "module": lambda kind: kind.place.path or "outside of modules",
-    "source": lambda kind: kind.place.site or "inside the engine",
+KEYS: dict[str, Callable[[Call], str]] = {
+    "phase": lambda call: call.kind.place.phase,
+    "op": lambda call: call.kind.name,
+    "module": lambda call: call.kind.place.path or "outside of modules",
+    "source": lambda call: call.kind.place.site or "inside the engine",
 }
 
 
@@ -223,10 +223,15 @@ class Profiler(Watcher):
                                      'Use p.by("op")'))
         found: dict[str, list[Call]] = {}
         for call in self.calls:
-            found.setdefault(KEYS[key](call.kind), []).append(call)
-        rows = [Row(name, len(calls), sum(call.seconds for call in calls), *(
-            sum(column) for column in zip(*(call.kind[2:6] for call in calls), strict=True)),
-            sum(call.kind.least for call in calls)) for name, calls in found.items()]
+            found.setdefault(KEYS[key](call), []).append(call)
+        rows = []
+        for name, calls in found.items():
+            kinds = [call.kind for call in calls]
+            rows.append(Row(
+                name, len(calls), sum(call.seconds for call in calls),
+                sum(kind.flops for kind in kinds), sum(kind.other for kind in kinds),
+                sum(kind.moved for kind in kinds), sum(kind.allocated for kind in kinds),
+                sum(kind.least for kind in kinds)))
         return sorted(rows, key=lambda row: -row.seconds)
 
     def __str__(self) -> str:
@@ -263,8 +268,8 @@ class Profiler(Watcher):
         events: list[dict[str, Any]] = [
             {"name": "thread_name", "ph": "M", "pid": 1, "tid": track, "args": {"name": name}}
             for track, name in enumerate(("phases", "modules", "kernels"))]
-        for track, key in enumerate((KEYS["phase"], KEYS["module"])):
-            for name, group in groupby(calls, lambda call, key=key: key(call.kind)):
+        for track, key in enumerate(("phase", "module")):
+            for name, group in groupby(calls, KEYS[key]):
                 members = list(group)
                 events.append(span(name, track, members[0].began, members[-1].ended))
         for kind, began, ended, _, live in calls:

@@ -45,6 +45,8 @@ class Plan:
         What a replay runs.
     origins : list of Line or None
         The line of each call.
+    arrays : dict
+        Where each value lies (for those who look on).
     """
 
     def __init__(self, recorder: Recorder, backend: str, exact: bool):
@@ -57,6 +59,7 @@ class Plan:
         self.memory: np.ndarray | None = None
         self.calls: list[Call] = []
         self.results: list[Any] = []
+        self.arrays: dict[Value, np.ndarray] = {}
         self.own: list[Value] = []
         self.grads: list[tuple[Any, Any]] = []
         self.watched: tuple[list[Any], ...] = ()
@@ -94,6 +97,7 @@ class Plan:
             self.prepare()
         self.memory = None
         self.grads, self.calls, self.watched = [], [], ()  # lets go of the gradients before
+        self.arrays = {}
         for leaf, was_there in self.recorder.leaves():
             if was_there is None:
                 leaf.grad = None  # to be overwritten in any case: its memory is free
@@ -110,13 +114,14 @@ class Plan:
         """Give back the memory of gradients, if it is large: another plan is used now."""
         if sum(value.nbytes for value in self.own) > LARGE:
             self.memory, self.calls, self.grads, self.watched = None, [], [], ()
+            self.arrays = {}
 
     def bind_lines(self) -> None:
         """Make every view and every argument list."""
         program, blocks = self.program, self.layout.blocks  # type: ignore[union-attr]
         buffers = [empty(value.shape, value.dtype) for value in self.own]
         memory = ARENA.hold(self.layout.arena)  # type: ignore[union-attr]
-        arrays: dict[Value, np.ndarray] = {}
+        arrays = self.arrays
         for value in (*program.values(), *program.kept()):
             if value.kind in ("state", "constant"):
                 arrays[value] = value.source.data

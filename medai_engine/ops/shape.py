@@ -68,7 +68,8 @@ def viewed(op: Op, x: Any, **params: Any) -> Tensor:
     mode = MODE.get()
     if not (mode.short and isinstance(x, Tensor)):
         if mode.lean and isinstance(x, Tensor):
-            return mode.scene.short(mode, op, partial(viewed, op), (x,), params)
+            return mode.scene.short(  # type: ignore[union-attr]
+                mode, op, partial(viewed, op), (x,), params)
         return apply(op, x, **params)
     data = x.data
     try:

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import GraphError, ParameterError, say
+from ..errors import NonFiniteError, ParameterError, say
+from ..inspect.nans import finite
 from .history import higher_is_better
 
 if TYPE_CHECKING:
@@ -258,28 +259,42 @@ class Schedule(Callback):
 
 
 class StopOnNaN(Callback):
-    """Stop with an error at the first batch whose loss is not finite.
+    """Stop with an error at the first batch whose loss or gradients are not finite.
+
+    The batch is computed once more, op by op, to name the op that made the first NaN or infinity
+    (``me.debug_nans``).
 
     Raises
     ------
-    GraphError
-        With epoch and batch; the last checkpoint is from before.
+    NonFiniteError
+        With epoch, batch, op, source line, layer; the last checkpoint is from before.
     """
 
     def on_gradients(self, run: Run) -> None:
         """Look before the optimiser moves, so that the weights stay as they were."""
-        self.look(run, run.position + 1)
+        if math.isfinite(run.loss) and all(finite(p.grad.data) for p in run.model.parameters()
+                                           if p.grad is not None):
+            return
+        try:
+            run.retrace()
+        except NonFiniteError as error:
+            raise self.error(run, run.position + 1, error) from None
+        raise self.error(run, run.position + 1)
 
     def on_batch_end(self, run: Run) -> None:
         """Look after a step that only the optimiser saw."""
-        self.look(run, run.position)
-
-    def look(self, run: Run, batch: int) -> None:
-        """Raise if the loss is not finite."""
         if not math.isfinite(run.loss):
-            raise GraphError(say(
-                f"fit, epoch {run.epoch + 1}, batch {batch}", "a finite loss", run.loss,
-                "Lower the learning rate, or clip gradients with optim.clip_grad_norm_"))
+            raise self.error(run, run.position)
+
+    def error(self, run: Run, batch: int, found: NonFiniteError | None = None) -> NonFiniteError:
+        """Return the error, with what was found of the origin."""
+        error = NonFiniteError(say(
+            f"fit, epoch {run.epoch + 1}, batch {batch}", "a finite loss and finite gradients",
+            f"a loss of {run.loss}", str(found) if found is not None else "Lower the learning "
+            "rate, or clip gradients with optim.clip_grad_norm_"))
+        if found is not None:
+            error.fault, error.became = found.fault, found.became
+        return error
 
 
 class CSVLog(Callback):

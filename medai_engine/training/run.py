@@ -16,6 +16,7 @@ import numpy as np
 
 from ..data.loader import DataLoader
 from ..errors import DataError, ParameterError, say
+from ..inspect.nans import debug_nans
 from ..io.files import read_state
 from ..mode import no_grad
 from ..nn import Module
@@ -138,6 +139,8 @@ class Run:
         self.whole = (type(self.optimizer).step is Optimizer.step
                       and not any(callback.hears("on_gradients") for callback in self.callbacks))
         self.evaluated = Planned(forward(model, compiled), model, "fit's validation")
+        self.random = list(generators(model).values())
+        self.begun: tuple[list[Batch], list[int]] = [], []  # a step's batches, random positions
 
     @property
     def names(self) -> list[str]:
@@ -210,6 +213,7 @@ class Run:
 
     def step(self, group: list[Batch]) -> None:
         """Move the weights once, by the mean gradient over a group of batches."""
+        self.begun = group, [generator.offset for generator in self.random]
         if self.whole and len(group) == 1:
             batch = group[0]
             loss, output = self.moved(batch.x, batch.y, batch.shares)
@@ -245,6 +249,21 @@ class Run:
         mean = losses[0] if len(group) == 1 else Tensor(np.sum([t.data for t in losses], axis=0))
         self.loss = mean.item()
         return mean
+
+    def retrace(self) -> None:
+        """Compute the gradients of the step under way again, op by op, to name a NaN's origin.
+
+        Raises
+        ------
+        NonFiniteError
+            Where it is born: ``me.debug_nans``.
+        """
+        group, offsets = self.begun
+        for generator, offset in zip(self.random, offsets, strict=True):
+            generator.offset = offset
+        self.differentiated.plain = True
+        with debug_nans():
+            self.gradients(group)
 
     # what runs as plans
 
