@@ -48,7 +48,7 @@ def curves(lines: Mapping[str, Sequence[float]], x: str, y: str, *, width: float
     low, high = float(values.min()), float(values.max())
     span = (high - low) or 1.0
     count = max(len(v) for v in lines.values())
-    left, right, top, bottom = 56, width - 170, 26, height - 36
+    left, right, top, bottom = 62, width - 170, 26, height - 36
 
     def at(i: float, v: float) -> tuple[float, float]:
         return (left + (right - left) * i / max(count - 1, 1),
@@ -78,12 +78,13 @@ def bars(amounts: Mapping[str, float], unit: str, *, width: float = 620) -> Html
     """Return one bar per name, with its number."""
     most = max(amounts.values()) or 1.0
     left = 12 + 7 * max(len(name) for name in amounts)
+    room = width - left - 60 - 7 * len(unit)  # for the bars
     parts = []
     for i, (name, value) in enumerate(amounts.items()):
         y = 6 + 26 * i
         parts += [text(left - 8, y + 14, name, "end"),
-                  box(left, y, max((width - left - 110) * value / most, 1), 19, i),
-                  text(left + (width - left - 110) * value / most + 8, y + 14,
+                  box(left, y, max(room * value / most, 1), 19, i),
+                  text(left + room * value / most + 8, y + 14,
                        f"{value:.3g} {unit}")]
     return svg(width, 26 * len(amounts) + 8, parts, f"{', '.join(amounts)} in {unit}")
 
@@ -95,6 +96,7 @@ def grid(tables: Mapping[str, np.ndarray], *, cell: float = 30, numbers: bool = 
     for name, table in tables.items():
         rows, columns = table.shape
         most = float(np.abs(table).max()) or 1.0
+        edge = "var(--line)" if numbers else "none"
         parts.append(text(x, 14, name))
         for i in range(rows):
             for j in range(columns):
@@ -102,7 +104,7 @@ def grid(tables: Mapping[str, np.ndarray], *, cell: float = 30, numbers: bool = 
                 parts.append(
                     f"<rect x='{x + cell * j:.1f}' y='{22 + cell * i:.1f}' width='{cell}' "
                     f"height='{cell}' style='fill:var(--e{0 if value >= 0 else 4});fill-opacity:"
-                    f"{0.75 * abs(value) / most:.2f};stroke:var(--line)'/>")
+                    f"{0.75 * abs(value) / most:.2f};stroke:{edge}'/>")
                 if numbers:
                     parts.append(text(x + cell * (j + 0.5), 26 + cell * (i + 0.5), f"{value:.3g}",
                                       "middle"))

@@ -229,10 +229,10 @@ check("the shipped one takes a chain of 20,000", start.grad.item() == 1.0)
 """
 And the walk. It does what ours does: in order, pull the derivative through each node, give every
 input its share, add where several arrive. Around that it skips parts that lead nowhere, and frees
-what a node kept as soon as it was used.
+what a node kept as soon as it was used. It stops at every node, so that somebody can look.
 """
 
-show(autograd.reverse)
+show(autograd.walk)
 
 """
 The same expression on both:

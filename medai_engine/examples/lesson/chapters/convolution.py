@@ -13,7 +13,6 @@ from medai_engine.data import datasets
 from medai_engine.examples.lesson.desk import best_time, check, draw, show
 from medai_engine.examples.lesson.pictures import bars, grid
 from medai_engine.op import OPS
-from medai_engine.ops import conv as ops
 
 """
 # The filter and the place
@@ -125,7 +124,7 @@ The engine's gradient rules say just that. `conv` is derived by two further ops,
 other and by `conv`, so derivatives of any order stay among the three.
 """
 
-show(ops, "CONV: Op = define(", "# ---- the gradient of x")
+show("ops/conv.py", "CONV: Op = define(", "# ---- the gradient of x")
 
 tx, tw = (me.tensor(v, dtype=me.float64, requires_grad=True) for v in (x, w))
 y = F.conv2d(tx, tw)

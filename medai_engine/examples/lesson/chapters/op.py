@@ -20,8 +20,8 @@ from medai_engine.watch import Watcher, watching
 """
 # The record
 
-The engine knows a few hundred operations, called ops. Each is one record in a table, found by its
-name; nothing about an op is written in a second place. Here is the whole text of the matrix
+The engine knows well over a hundred operations, called ops. Each is one record in a table, found
+by its name; nothing about an op is written in a second place. Here is the whole text of the matrix
 product: its shape rule, its cost, its gradient, and the record that joins them.
 """
 

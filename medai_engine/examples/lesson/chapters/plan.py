@@ -10,7 +10,7 @@ import numpy as np
 
 import medai_engine as me
 from medai_engine import functional as F
-from medai_engine import nn, optim
+from medai_engine import kernels, nn, optim
 from medai_engine.errors import CaptureError
 from medai_engine.examples.lesson.desk import best_time, check, draw, show
 from medai_engine.examples.lesson.pictures import bars
@@ -111,7 +111,7 @@ them together lie in one block, the *arena*, at places that are fixed before the
 """
 
 blocks = {id(block): block for block in plan.layout.blocks.values()}.values()
-seen = me.inspect.plan(planned)
+seen = me.inspect.plan(planned, repeats=10 if kernels.COMPILED else 0)  # passes that are timed
 draw(seen.arena(), "Who lies where in the arena (top to bottom), and from which line to which "
      "(left to right), drawn by `me.inspect.plan`. The dashed line marks where most is in use.")
 total = sum(block.size for block in blocks)
@@ -144,7 +144,8 @@ times = {"eager": 1e6 * best_time(lambda: eager(x, y), 200),
 draw(bars(times, "us"), "One training step of the small network, just now: microseconds, the "
      "fastest of 200.")
 
-draw(seen.timeline(), "Where the planned step spends its time: one block for each kernel.")
+if kernels.COMPILED:
+    draw(seen.timeline(), "Where the planned step spends its time: one block for each kernel.")
 
 """
 What is gained is what eager execution spends between the kernels. A model of a few thousand
