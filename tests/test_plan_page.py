@@ -127,6 +127,14 @@ def test_a_function_without_a_plan_is_refused():
     assert "0 of them rewritten" in me.inspect.plan(fresh, repeats=0).html()  # laid out for it
 
 
+def test_plans_without_a_kernel_have_pages_too():
+    for function in (lambda x: x.reshape(-1), lambda x: 3):
+        step = me.jit(function)
+        step(X), step(X)
+        page = me.inspect.plan(step)
+        assert page.times is None and checked(page.html())
+
+
 def test_text_of_users_is_escaped():
     source = "def f(x):\n    return (x * 2.0).exp()\n"
     scope: dict = {}

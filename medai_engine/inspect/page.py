@@ -61,7 +61,7 @@ pre{background:var(--soft);border:1px solid var(--line);border-radius:6px;paddin
 overflow-x:auto;margin:.5rem 0}
 .k{color:var(--e3)}.s{color:var(--e1)}.c{color:var(--dim);font-style:italic}.d{color:var(--e0)}
 .note{background:var(--warm);padding:.5rem .8rem;border-left:4px solid var(--warn);margin:.5rem 0}
-figure{margin:.8rem 0}figure svg,figure img{max-width:100%;height:auto}
+figure{margin:.8rem 0}figure svg,img{max-width:100%;height:auto}
 img{border:1px solid var(--line);background:#fff}figcaption{font-size:.92rem;max-width:48rem}
 details{margin:.3rem 0}summary{cursor:pointer}
 details>div[id]{border-left:3px solid var(--line);padding-left:1rem}svg text{fill:var(--ink)}

@@ -61,14 +61,14 @@ class PlanPage:
     ----------
     plan : Plan
     times : Profile or None
-        What was measured. The same times give the same page.
+        What was measured, None without a kernel. The same times give the same page.
     """
 
     def __init__(self, found: Plan, times: Profile | None):
         if found.layout is None:
             found.prepare()
         assert found.layout is not None
-        self.plan, self.times, self.layout = found, times, found.layout
+        self.plan, self.times, self.layout = found, times or None, found.layout
         self.lines = [line for line in found.program.lines if not is_view(line)]
         self.timed: dict[int, Timed] = {id(row.line): row for row in times or ()}
         self.total = sum(row.seconds for row in times or ())
@@ -193,7 +193,7 @@ class PlanPage:
         for b in {id(b): b for b in found.blocks.values()}.values():
             for i in range(max(b.first, 0), min(b.last, len(column)) + 1):
                 live[i] += b.size
-        return column[min(live.index(max(live)), len(column) - 1)]
+        return [*column, 0][min(live.index(max(live)), max(len(column) - 1, 0))]
 
     # as a table
 
