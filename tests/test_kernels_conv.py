@@ -60,6 +60,10 @@ CASES = {
     "volume": (2, (6, 7, 8), 10, 12, (3, 3, 3), 1, 1, 1, 1, 1),
     "volume, stride 2": (1, (5, 6, 7), 3, 4, (2, 3, 2), 2, (0, 1, 1), (1, 1, 0), 1, 1),
     "kernel wider than the image": (1, (1, 3, 2), 4, 3, (1, 5, 5), 1, (0, 2, 2), (0, 2, 2), 1, 1),
+    "small images": (14, (1, 4, 4), 64, 40, (1, 3, 3), 1, (0, 1, 1), (0, 1, 1), 1, 1),
+    "small images, stride 2": (27, (1, 8, 8), 32, 33, (1, 4, 4), (1, 2, 2), (0, 1, 1), (0, 1, 1), 1,
+                               1),
+    "small volumes in groups": (13, (4, 4, 4), 32, 24, (3, 3, 2), (2, 1, 1), (1, 1, 0), 1, 1, 2),
     "all padding at the border": (1, (1, 2, 3), 2, 3, (1, 1, 2), 1, (0, 2, 3), (0, 1, 3), 1, 1),
 }
 BACKENDS = {"reference": reference, "loops": loops}
@@ -191,11 +195,12 @@ def test_delta_returns_the_filter():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_an_image_has_the_same_bits_in_every_batch(dtype):
-    x, weight, bias, g, geometry = problem(
-        (4, (1, 9, 21), 40, 70, (1, 3, 3), 2, (0, 1, 1), (0, 1, 1), 1, 1), dtype)
+@pytest.mark.parametrize("case", [
+    (4, (1, 9, 21), 40, 70, (1, 3, 3), 2, (0, 1, 1), (0, 1, 1), 1, 1), CASES["small images"]])
+def test_an_image_has_the_same_bits_in_every_batch(case, dtype):
+    x, weight, bias, g, geometry = problem(case, dtype)
     whole = calls(fast, x, weight, bias, g, geometry)
-    for i in range(4):
+    for i in range(len(x)):
         part = calls(fast, x[i:i + 1], weight, bias, g[i:i + 1], geometry)
         assert part[0].tobytes() == whole[0][i].tobytes()
         assert part[1].tobytes() == whole[1][i].tobytes()

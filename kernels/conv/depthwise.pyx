@@ -158,7 +158,7 @@ def is_depthwise(cnp.ndarray x, cnp.ndarray y, Py_ssize_t groups):
     if groups == 1 or cnp.PyArray_DIM(y, 4) != C:
         return False
     return depth == 1 or bool(kernels.quick and C >= kernels.width
-                              and depth <= kernels.width and kernels.width % depth == 0)
+                              and depth < kernels.width and kernels.width % depth == 0)
 
 
 cdef void fill(Depth *p, cnp.ndarray x, cnp.ndarray y, cnp.ndarray weight, tuple stride,

@@ -27,6 +27,7 @@ cdef struct Conv:
     char *packed
     Axis axis[3]
     Py_ssize_t N, T, groups             # T kernel positions
+    Py_ssize_t batches                  # of images, whose pixels of one place share a tile
     Py_ssize_t ci, co                   # channels of a pixel of x, of out
     Py_ssize_t cg, fg                   # summed over, and written, in a group
     Py_ssize_t blocks                   # of NR outputs in a group
@@ -45,6 +46,7 @@ cdef struct View:
     Py_ssize_t x_plane, x_row
     char *out
     Py_ssize_t out_plane, out_row, out_pixel
+    Py_ssize_t images, x_image, out_image   # more than one: a tile is a pixel of each
 
 cdef void fill(Conv *p, cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray out, tuple stride,
                tuple padding, tuple dilation, Py_ssize_t groups, bint gradient)

@@ -21,7 +21,7 @@ convolutions", ICML 2018.
 """
 
 cimport numpy as cnp
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 from medai_engine.kernels.conv.cuts cimport (
     ALONE, BLOCK_BYTES, CHUNKS, Run, ceil_div, cut, fill_axes, fold_pixels, spread)
 from medai_engine.kernels.conv.pooled cimport unpool_row
@@ -47,6 +47,9 @@ ctypedef void (*pack_fn)(
 
 cdef enum:
     PIECE = 768                 # terms of a chain: rounding grows with its length
+    LATENCY = 5                 # rows of a tile under which a step takes no less time
+    APART = 4096                # bytes: steps of its multiples share one set of L1
+    PAD = 16                    # elements between copied images
 
 
 cdef void pack_chunk(void *ctx, Py_ssize_t block, int worker) noexcept nogil:
@@ -123,34 +126,41 @@ cdef void activate(const Conv *p, char *c, Py_ssize_t m, Py_ssize_t n,
 cdef void block_of_runs(const Conv *p, const View *v, const Run *d, const Run *h, const Run *w,
                         Py_ssize_t first, Py_ssize_t last, conv_tap *taps) noexcept nogil:
     """The outputs of three runs (of one plane), for a range of the blocks of output channels."""
-    cdef Py_ssize_t count = list_taps(p, v, d, h, w, taps), size = p.size, group, j
+    cdef Py_ssize_t count = list_taps(p, v, d, h, w, taps), size = p.size, group, j, at, to
     cdef Py_ssize_t block, outer, tile, start, inner, rows = h.count, columns = w.count, tiles
+    cdef Py_ssize_t places = 1, place, l_place = 0, c_place = 0
     cdef Py_ssize_t l_outer = h.source_step * v.x_row, c_outer = h.step * v.out_row
     cdef Py_ssize_t l_inner = w.source_step * p.ci, c_inner = w.step * v.out_pixel
     cdef const char *l = v.x + (
         d.source * v.x_plane + h.source * v.x_row + w.source * p.ci) * size
     cdef char *c = v.out + (
         d.first * v.out_plane + h.first * v.out_row + w.first * v.out_pixel) * size
-    if columns * ceil_div(rows, p.mr) < rows * ceil_div(columns, p.mr):
+    if v.images > 1:
+        places, rows, columns = rows, columns, v.images
+        l_place, l_outer, l_inner = l_outer, l_inner, v.x_image
+        c_place, c_outer, c_inner = c_outer, c_inner, v.out_image
+    elif columns * ceil_div(rows, p.mr) < rows * ceil_div(columns, p.mr):
         rows, columns = columns, rows
         l_outer, l_inner = l_inner, l_outer
         c_outer, c_inner = c_inner, c_outer
     tiles = ceil_div(columns, p.mr)
     for block in range(first, last):    # whose weights stay in L1 and L2
         group, j = block // p.blocks, block % p.blocks * p.nr
-        for outer in range(rows):
-            for tile in range(tiles):
-                start = cut(columns, tiles, tile)
-                inner = cut(columns, tiles, tile + 1) - start
-                pixels(p, taps, count, p.packed + block * p.T * p.cg * p.nr * size,
-                       min(p.nr, p.fg - j),
-                       p.bias + (group * p.fg + j) * size if p.bias else NULL, inner,
-                       l + (outer * l_outer + start * l_inner + group * p.cg) * size, l_inner,
-                       c + (outer * c_outer + start * c_inner + group * p.fg + j) * size, c_inner)
+        for place in range(places):
+            for outer in range(rows):
+                for tile in range(tiles):
+                    start = cut(columns, tiles, tile)
+                    inner = cut(columns, tiles, tile + 1) - start
+                    at = place * l_place + outer * l_outer + start * l_inner + group * p.cg
+                    to = place * c_place + outer * c_outer + start * c_inner + group * p.fg + j
+                    pixels(p, taps, count, p.packed + block * p.T * p.cg * p.nr * size,
+                           min(p.nr, p.fg - j),
+                           p.bias + (group * p.fg + j) * size if p.bias else NULL, inner,
+                           l + at * size, l_inner, c + to * size, c_inner)
 
 
 cdef void conv_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
-    """Some rows of one image, for a range of the blocks of output channels."""
+    """Some rows of one image, or of several, for a range of the blocks of output channels."""
     cdef Conv *p = <Conv *>ctx
     cdef conv_tap *taps = <conv_tap *>scratch(0, p.room * sizeof(conv_tap))
     cdef Py_ssize_t w_chunk = chunk % p.w_chunks, rest = chunk // p.w_chunks
@@ -158,17 +168,23 @@ cdef void conv_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
     rest //= p.axis[1].pieces
     cdef const Run *d = p.axis[0].runs + rest % p.axis[0].pieces
     rest //= p.axis[0].pieces
-    cdef Py_ssize_t image = rest % p.N, part = rest // p.N, piece
+    cdef Py_ssize_t batch = rest % p.batches, part = rest // p.batches, piece
+    cdef Py_ssize_t image = cut(p.N, p.batches, batch)
     cdef Py_ssize_t w0 = cut(p.axis[2].pieces, p.w_chunks, w_chunk)
     cdef Py_ssize_t w1 = cut(p.axis[2].pieces, p.w_chunks, w_chunk + 1)
     cdef View v
     v.x_row = p.axis[2].source * p.ci
     v.x_plane = p.axis[1].source * v.x_row
-    v.x = p.x + image * p.axis[0].source * v.x_plane * p.size
+    v.x_image = p.axis[0].source * v.x_plane
+    v.x = p.x + image * v.x_image * p.size
     v.out_pixel = p.co
     v.out_row = p.axis[2].out * p.co
     v.out_plane = p.axis[1].out * v.out_row
-    v.out = p.out + image * p.axis[0].out * v.out_plane * p.size
+    v.out_image = p.axis[0].out * v.out_plane
+    v.out = p.out + image * v.out_image * p.size
+    v.images = cut(p.N, p.batches, batch + 1) - image
+    if v.images > 1 and v.x_image * p.size % APART == 0:
+        move_apart(p, &v, d, h)
     if p.pooled.index:
         expand(p, &v, image, d, h, p.axis[2].runs + w0, w1 - w0)
     for piece in range(w0, w1):
@@ -205,6 +221,47 @@ cdef void expand(const Conv *p, View *v, Py_ssize_t image, const Run *d, const R
             to += row
 
 
+cdef void move_apart(const Conv *p, View *v, const Run *d, const Run *h) noexcept nogil:
+    """Copy the rows of each image that runs read to where they do not push each other out of L1."""
+    cdef Py_ssize_t planes, rows, i, j
+    cdef char *to
+    cdef const char *x = v.x
+    if not d.taps or not h.taps:
+        return
+    planes, rows = reach(d) - d.source, reach(h) - h.source
+    to = <char *>scratch(1, v.images * (planes * rows * v.x_row + PAD) * p.size)
+    v.x = to - (d.source * rows + h.source) * v.x_row * p.size
+    for i in range(v.images):
+        for j in range(planes):
+            memcpy(to, x + ((d.source + j) * v.x_plane + h.source * v.x_row) * p.size,
+                   rows * v.x_row * p.size)
+            to += rows * v.x_row * p.size
+        x += v.x_image * p.size
+        to += PAD * p.size
+    v.x_plane = rows * v.x_row
+    v.x_image = planes * v.x_plane + PAD
+
+
+cdef Py_ssize_t batches(const Conv *p) noexcept nogil:
+    """In how many batches images are taken together, if that fills the tiles better."""
+    cdef Py_ssize_t i, j, rows, columns, tiles = ceil_div(p.N, p.mr)
+    cdef Py_ssize_t alone = 0, pixels = 0
+    if p.N == 1 or p.waits or p.pooled.index or p.w_chunks > 1:
+        return p.N
+    for i in range(p.axis[1].pieces):
+        rows = p.axis[1].runs[i].count
+        for j in range(p.axis[2].pieces):
+            columns = p.axis[2].runs[j].count
+            pixels += rows * columns
+            alone += min(cycles(p, rows, columns), cycles(p, columns, rows))
+    return tiles if cycles(p, pixels, p.N) * 8 < alone * p.N * 7 else p.N
+
+
+cdef inline Py_ssize_t cycles(const Conv *p, Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
+    """Of a step of the sum, in units of a row of a tile: the first rows hide each other's latency."""
+    return rows * max(columns, ceil_div(columns, p.mr) * min(LATENCY, p.mr))
+
+
 cdef double prepare(Conv *p) noexcept nogil:
     cdef Py_ssize_t a, room, block_bytes = p.T * p.cg * p.nr * p.size
     cdef Py_ssize_t all_blocks = p.groups * p.blocks
@@ -235,6 +292,7 @@ cdef double prepare(Conv *p) noexcept nogil:
         if a < 2:
             p.axis[a + 1].runs = p.axis[a].runs + p.axis[a].pieces
     p.w_chunks = p.axis[2].pieces if longest[2] < p.axis[2].out else 1
+    p.batches = batches(p)
     p.room = p.T * (1 + p.axis[2].kernel * p.cg // PIECE) + 1
     p.packed = <char *>scratch(2, all_blocks * block_bytes)
     spread(pack_chunk, p, all_blocks, <double>all_blocks * block_bytes < ALONE)
@@ -243,7 +301,7 @@ cdef double prepare(Conv *p) noexcept nogil:
 
 cdef void run(Conv *p) noexcept nogil:
     cdef double work = prepare(p)
-    spread(conv_chunk, p, p.parts * p.N * p.axis[0].pieces * p.axis[1].pieces * p.w_chunks,
+    spread(conv_chunk, p, p.parts * p.batches * p.axis[0].pieces * p.axis[1].pieces * p.w_chunks,
            work < ALONE)
 
 

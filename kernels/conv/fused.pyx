@@ -66,6 +66,7 @@ cdef void pool_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
         1, window[0] * rows * columns * p.nr * p.size)
     cdef View v
     cdef Run d, h, w
+    v.images = 1
     v.x_row = p.axis[2].source * p.ci
     v.x_plane = p.axis[1].source * v.x_row
     v.x = p.x + image * p.axis[0].source * v.x_plane * p.size

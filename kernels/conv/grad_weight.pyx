@@ -47,7 +47,8 @@ ctypedef void (*pack_fn)(
     void *out) noexcept nogil
 
 cdef enum:
-    GROUP = 256                 # pixels: 32 KiB of packed g
+    GROUP = 512                 # pixels: 64 KiB of packed g
+    APART_BYTES = 512           # of a step in x: lines further apart push each other out of L1
     TOGETHER_BYTES = 256 << 10  # of sums, and of packed g, of the blocks that a chunk computes
     DIRECT_BYTES = 512          # of a pixel of g: wider ones push each other out of L1
     PARTS_BYTES = 4 << 20       # of copies of the weight
@@ -66,6 +67,7 @@ cdef struct Weight:
     Py_ssize_t ci, co, cg, fg           # channels of x and g, and of a group of them
     Py_ssize_t blocks, spans            # of a group: NR output channels, ranges of input channels
     Py_ssize_t ranges, together         # of blocks; blocks of the longest
+    Py_ssize_t lanes                    # of a packed pixel of g: NR, or half of it
     Py_ssize_t width                    # input channels of the longest range
     Py_ssize_t segments, rows, units    # of a row of g; rows of a pixel group; pixel groups
     Py_ssize_t parts
@@ -164,17 +166,17 @@ cdef void part_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
         first, count = row0 * W + w0, (row1 - row0) * (w1 - w0)
         g = p.g + (first * p.co + channel) * size
         if not p.direct and not p.pooled.index:
-            (<pack_fn>p.kernels.pack)(g, p.co, count, n, nr, packed)
+            (<pack_fn>p.kernels.pack)(g, p.co, count, n, p.lanes, packed)
         for b in range(b1 - b0):
             if p.direct:
                 add_unit(p, min(nr, n - b * nr), c0, c1, row0, row1, w0, w1, x, g + b * nr * size,
                          p.co, taps, sums + b * block)
                 continue
             if p.pooled.index:
-                unpool_pixels(&p.pooled, first, count, channel + b * nr, min(nr, n - b * nr), nr,
-                              packed + b * count * nr * size)
+                unpool_pixels(&p.pooled, first, count, channel + b * nr, min(nr, n - b * nr),
+                              p.lanes, packed + b * count * nr * size)
             add_unit(p, min(nr, n - b * nr), c0, c1, row0, row1, w0, w1, x,
-                     packed + b * count * nr * size, nr, taps, sums + b * block)
+                     packed + b * count * nr * size, p.lanes, taps, sums + b * block)
     if p.parts == 1:
         store(p, target, sums, 0)
 
@@ -202,10 +204,11 @@ cdef void store_chunk(void *ctx, Py_ssize_t target, int worker) noexcept nogil:
 
 
 cdef void run(Weight *p) noexcept nogil:
-    cdef Py_ssize_t W = p.axis[2].out, rows = p.N * p.axis[0].out * p.axis[1].out, copy, targets
+    cdef Py_ssize_t W = p.axis[2].out, rows = p.N * p.axis[0].out * p.axis[1].out, copy, targets, group
     cdef Py_ssize_t block = p.T * p.cg * p.nr * p.size
     cdef double work
     p.blocks = ceil_div(p.fg, p.nr)
+    p.lanes = p.nr if p.fg > p.nr // 2 else p.nr // 2
     work = <double>rows * W * p.T * p.cg * p.blocks * p.nr * p.groups
     p.direct = (not p.pooled.index and p.joined and p.fg % p.nr == 0
                 and p.co * p.size <= DIRECT_BYTES)
@@ -214,8 +217,11 @@ cdef void run(Weight *p) noexcept nogil:
     p.together = max(1, min(p.blocks, TOGETHER_BYTES // max(block, GROUP * p.nr * p.size)))
     p.ranges = ceil_div(p.blocks, p.together)
     p.together = ceil_div(p.blocks, p.ranges)
-    p.segments = ceil_div(W, GROUP)
-    p.rows = max(1, GROUP // W)
+    group = GROUP
+    if p.axis[2].stride * p.ci * p.size > APART_BYTES:
+        group //= 2
+    p.segments = ceil_div(W, group)
+    p.rows = max(1, group // W)
     p.units = ceil_div(rows, p.rows) * p.segments
     targets = p.groups * p.ranges * p.spans
     copy = targets * p.together * p.T * p.width * p.nr * p.size
