@@ -195,6 +195,27 @@ def test_linear_activation_is_linear_and_the_kernel(text, name, values):
             np.testing.assert_array_equal(out, want)
 
 
+@pytest.mark.parametrize("transpose_a", [False, True])
+@pytest.mark.parametrize("dtype, M, N, K", [
+    (np.float32, 30, 1100, 600), (np.float32, 7, 1024, 1050), (np.float32, 13, 8300, 70),
+    (np.float64, 30, 600, 530), (np.float64, 5, 4099, 65)])
+def test_few_rows_of_a_large_product(dtype, M, N, K, transpose_a):
+    """Panels that chunks pack for themselves: the bits of a product of many rows, packed before."""
+    rng = np.random.default_rng(7)
+    a, b = rng.standard_normal((200, K)).astype(dtype), rng.standard_normal((K, N)).astype(dtype)
+    assert b.nbytes > 2 << 20
+    for level in isa.available_isas():
+        isa.set_isa(level)
+        many, few = np.full((200, N), np.nan, dtype), np.full((M, N), np.nan, dtype)
+        turn = np.ascontiguousarray(a.T) if transpose_a else a
+        fast.matmul(turn, b, many, transpose_a, False)
+        turn = np.ascontiguousarray(a[:M].T) if transpose_a else a[:M]
+        for threads in (1, 2, 3, 8):
+            pool.set_num_threads(threads)
+            fast.matmul(turn, b, few, transpose_a, False)
+            np.testing.assert_array_equal(few, many[:M])
+
+
 @pytest.mark.parametrize("text", ["fast", "loops", "reference"])
 def test_matmul_add_is_matmul_and_a_sum(text):
     """To the bit where ``one_chain`` says so; into c's own memory, or beside it."""

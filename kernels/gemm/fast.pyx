@@ -9,9 +9,10 @@ of 32) are the vector axis and a large weight is broadcast from where it lies, n
 Loops, outside in: windows (which bound the packed copies) > chunks of the output (over threads) >
 pieces of K, so that a block of R stays in L2 > tiles of rows, whose part of L stays in L1 > panels
 of columns > the tile. Before the chunks, all threads pack R into panels of NR columns, unless its
-rows are contiguous and used by few tiles of rows only, and copy L where its layout is bad for the
-cache: transposed (a line a step of k), or rows a multiple of 4096 bytes apart, which push each
-other out, if more than two panels profit.
+rows are contiguous and used by few tiles of rows only: then it is read where it lies or, where it
+comes from memory and its rows are pages apart, packed by each chunk, a piece at a time. They also
+copy L where its layout is bad for the cache: transposed (a line a step of k), or rows a multiple of
+4096 bytes apart, which push each other out, if more than two panels profit.
 
 Each element of C is the sum over pieces of K in order, each piece a chain of fused multiply-adds in
 order; pieces depend on K alone. So tiles, chunks, threads and the choice of L leave no trace in the
@@ -60,6 +61,7 @@ ctypedef void (*dot_fn)(
 cdef enum:
     PIECE_BYTES = 2048          # of K: 12 rows x 2 KiB of L and the passing R in 32 KiB of L1
     BLOCK_BYTES = 400 << 10     # of R: under half of 1 MiB of L2
+    NEAR_FROM = 2 << 20         # bytes of R that no cache near holds
     WINDOW_BYTES = 16 << 20     # of packed L, and of packed R
     WINDOW_PIECES = 16          # of K
     ALONE = 1 << 19             # multiply-adds under which a product stays on its thread
@@ -88,6 +90,7 @@ cdef struct Product:
     Py_ssize_t pieces, tiles, panels    # of K, of rows, of columns
     Py_ssize_t height                   # rows of a tile, fewer in the last
     Py_ssize_t direct                   # panels read where they lie; the others are packed
+    Py_ssize_t near                     # or: panels that a chunk packs for itself at a time
     bint copy_l
     Py_ssize_t l_step                   # elements of l_copy a row of L
     Py_ssize_t piece0, piece1, tile0, tile1, panel0, panel1     # the window
@@ -162,11 +165,13 @@ cdef void block(const Product *p, Py_ssize_t item, Py_ssize_t tile0, Py_ssize_t 
     cdef const char *bias
     cdef char *c
     cdef char *turned = NULL    # a tile of the transposed product
-    if p.swapped:
-        turned = <char *>scratch(0, p.kernels.mr * nr * size)
+    cdef char *near = NULL      # a piece of the panels, which all tiles use
+    if p.swapped or p.near:
+        turned = <char *>scratch(0, (p.kernels.mr + p.near * (PIECE_BYTES // size + 1)) * nr * size)
+        near = turned + p.kernels.mr * nr * size
     cdef Py_ssize_t pieces = p.piece1 - p.piece0, tiles = tile1 - tile0
     # where R fits for all of K, finish tile after tile: their rows of L then follow each other
-    cdef bint by_tile = p.kw * (panel1 - panel0) * nr * size <= BLOCK_BYTES
+    cdef bint by_tile = not p.near and p.kw * (panel1 - panel0) * nr * size <= BLOCK_BYTES
     for step in range(pieces * tiles):
         piece = p.piece0 + (step % pieces if by_tile else step // tiles)
         tile = tile0 + (step // pieces if by_tile else step % tiles)
@@ -185,10 +190,17 @@ cdef void block(const Product *p, Py_ssize_t item, Py_ssize_t tile0, Py_ssize_t 
             else:
                 l += (k - p.k0) * p.height * size
                 lis, lks = 1, p.height
+        if p.near and tile == tile0:
+            j = panel0 * nr
+            (<pack_fn>p.kernels.pack)(p.r + (item * p.r_item + k * p.rks + j) * size, p.rks, kc,
+                                      min(panel1 * nr, p.cols) - j, nr, near)
         for panel in range(panel0, panel1):
             j = panel * nr
             n = min(nr, p.cols - j)
-            if panel < p.direct:
+            if p.near:
+                r = near + (panel - panel0) * kc * nr * size
+                rks = nr
+            elif panel < p.direct:
                 r = p.r + (item * p.r_item + k * p.rks + j) * size
                 rks = p.rks
             else:
@@ -309,6 +321,7 @@ cdef void run(Product *p) noexcept nogil:
     p.pieces = ceil_div(p.K * size, PIECE_BYTES)
     p.direct = p.cols // nr if p.rjs == 1 and p.tiles < 8 else 0
     p.copy_l = p.panels > 2 and p.K > 32 and (p.lks != 1 or p.lis * size % 4096 == 0)
+    p.near = 0
 
     if p.batch > 1 and work < 8 * ALONE or work * p.batch < ALONE:
         p.items_a_chunk = <Py_ssize_t>(ALONE / work) if work < ALONE else 1
@@ -316,6 +329,10 @@ cdef void run(Product *p) noexcept nogil:
         return
     deep = ceil_div(p.pieces, WINDOW_PIECES)
     window_k = min(p.K * size, WINDOW_PIECES * PIECE_BYTES)
+    if NEAR_FROM < p.cols * p.K * size and p.K > 64 and p.direct:
+        # few rows, and R from memory: each chunk packs a piece of its panels, then uses it
+        p.near = max(1, BLOCK_BYTES // (min(PIECE_BYTES, p.K * size) * nr))
+        p.direct = p.panels
     down = ceil_div(p.tiles, max(8, WINDOW_BYTES // (window_k * mr)))
     across = ceil_div(p.panels, max(8, WINDOW_BYTES // (window_k * nr)))
     for item in range(p.batch):
@@ -340,6 +357,9 @@ cdef Py_ssize_t plan_chunks(Product *p) noexcept nogil:
     cdef double work = <double>p.kw * tiles * mr * panels * nr
     p.panels_a_chunk = min(panels, BLOCK_BYTES // (PIECE_BYTES * nr))
     p.tiles_a_chunk = min(tiles, 24)
+    if p.near:
+        p.panels_a_chunk = min(panels, p.near)
+        return ceil_div(panels, p.panels_a_chunk)
     while True:
         chunks = ceil_div(tiles, p.tiles_a_chunk) * ceil_div(panels, p.panels_a_chunk)
         if chunks >= CHUNKS or work / chunks < ALONE:
