@@ -71,8 +71,8 @@ class Place:
 
 def named(path: str) -> str | None:
     """Return what ``OUTSIDE`` keeps of a source file."""
-    if not path.startswith(PACKAGE):
-        return path.rpartition("/")[2]
+    if not path.startswith(PACKAGE) or path.startswith(f"{PACKAGE}/examples/"):
+        return path.rpartition("/")[2]  # examples are users' programs
     return None if path.startswith(f"{PACKAGE}/optim/") else ""
 
 

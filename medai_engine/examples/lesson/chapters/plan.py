@@ -195,3 +195,8 @@ check("switched to evaluation, the next call is another plan, without dropout",
       np.array_equal(drop(ones).numpy(), ones) and len(drop.plans) == 2)
 planned(batches[0][0][:7], batches[0][1][:7])
 check("another batch size is another plan", len(planned.plans) == 2)
+planned_model[0].requires_grad_(False)
+for _ in range(2):  # recorded, then planned
+    planned(*batches[0])
+check("with a frozen layer the step is recorded anew, without that layer's gradients",
+      planned.plan is not plan and len(planned.plan.program.lines) < len(plan.program.lines))
