@@ -126,6 +126,24 @@ def test_bytes_kept_are_those_of_the_arrays_each_once():
     assert me.inspect.graph((view[3] * w).sum()).keeps == 320  # a slice keeps all of its memory
 
 
+@pytest.mark.skipif(not me.kernels.COMPILED, reason="the allocator that counts is compiled")
+def test_bytes_kept_are_those_that_the_allocator_gets_back():
+    from medai_engine.kernels.memory.allocator import cached_bytes, clear_cache
+
+    me.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.BatchNorm2d(16),
+        nn.Residual(nn.Conv2d(16, 16, 3, padding=1), nn.Tanh(), nn.Conv2d(16, 16, 3, padding=1)),
+        nn.Flatten(), nn.Linear(None, 16))
+    x = me.tensor(RNG.normal(size=(16, 32, 32, 1)).astype(np.float32))
+    labels = me.tensor(np.arange(16))
+    loss = F.cross_entropy(model(x), labels)
+    kept = me.inspect.graph(loss).keeps - x.nbytes - labels.nbytes  # those are ours
+    clear_cache()
+    del loss
+    assert 0 <= cached_bytes() - kept <= 256  # the loss itself; less than a cache line is one
+
+
 def test_two_models_and_calls_of_one_module():
     first, second = nn.Sequential(nn.Linear(3, 3)), nn.Sequential(nn.Linear(3, 3))
     with me.inspect.tape():
