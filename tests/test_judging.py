@@ -199,6 +199,6 @@ def test_subgroups_are_scored_alone_in_their_order():
     young = found["age"]["40 to 60"]
     assert young["scores"]["auc"]["value"] == metrics.roc_auc(y[~old], p[~old])
     assert young["samples"] == 100 and young["few"] == ""
-    assert found["site"]["B"]["few"] == "fewer than 30 samples"
+    assert found["site"]["B"]["few"] == "n < 30"
     lines = subgroups.subgroup_lines(found)
-    assert lines[0] == "by age (95 % intervals):" and "too few to judge" in lines[-1]
+    assert lines[0] == "by age (95 % intervals):" and "too few: n < 30" in lines[-1]

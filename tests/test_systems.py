@@ -139,7 +139,7 @@ def test_dicom_of_ones_own(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert "broken.dcm (InvalidDicomError" in err and "frames.dcm (2 frames in one file" in err
     assert "11 patients, by the PatientID of the DICOM files; 1 images name none" in err
-    assert "by sex" in out and "by age" in out and "too few to judge" in out
+    assert "by sex" in out and "by age" in out and "too few: n < 30" in out
     config = json.loads((folder / "config.json").read_text())
     assert config["options"]["window"] == [-600, 1500]
     rows = [line.split(",") for line in (folder / "predictions.csv").read_text().splitlines()]

@@ -32,8 +32,7 @@ def train(name: str, given: dict[str, Any], out: str | None, resume: str | None)
     held = run.config["patients"]["held out"]
     print(f"held out: {held} samples of {run.config['source']}")
     print("\n".join([*score_lines(run.scores), *subgroup_lines(run.subgroups)]))
-    label, floor = system.models[run.config["options"]["model"] or next(iter(
-        system.models))].floor or system.floor
+    label, floor = system.models[run.config["options"]["model"]].floor or system.floor
     if run.config["options"]["data"] is None and label in run.scores:
         reached = run.scores[label].value
         print(f"  {label} {reached:.3f} is {'above' if reached >= floor else 'BELOW'} the floor of "

@@ -171,6 +171,7 @@ def train(system: System, options: Options | None = None, out: str | Path | None
         options = Options(**config["options"])
         options.epochs = epochs or options.epochs
     options.check(system)
+    options.model = options.model or next(iter(system.models))
     cohort = system.gather(options)
     require_columns(cohort.about, options.by)
     rows, held = split(cohort, options.seed, HELD_OUT)
@@ -212,7 +213,7 @@ def train(system: System, options: Options | None = None, out: str | Path | None
 def learn(system: System, options: Options, cohort: Cohort, sides: Any, folder: Path,
           resume: bool, verbose: bool) -> tuple[Any, bool]:
     """Train on the first side, stop by the second; return the model and whether interrupted."""
-    recipe = system.models[options.model or next(iter(system.models))]
+    recipe = system.models[str(options.model)]
     (x, y), watched = sides
     manual_seed(options.seed)
     model: Any = recipe.build(x.shape[1:], len(cohort.classes) or 1)

@@ -66,6 +66,7 @@ def draw_values(y: np.ndarray, p: np.ndarray, path: Path, title: str, target: st
     errors.hist(p - y, bins=20, color=HELD, alpha=0.8)
     errors.axvline(0, color=QUIET, linestyle=":")
     errors.set(xlabel="predicted - observed", ylabel="patients")
+    errors.yaxis.get_major_locator().set_params(integer=True)
     _write(figure, path)
 
 
@@ -74,6 +75,7 @@ def draw_errors(errors: np.ndarray, path: Path, title: str) -> None:
     figure, (axis,) = _figure(1, 1, title)
     axis.hist(errors, bins=20, color=HELD, alpha=0.8)
     axis.set(xlabel="mean squared error of a sample", ylabel="samples")
+    axis.yaxis.get_major_locator().set_params(integer=True)
     _write(figure, path)
 
 

@@ -22,13 +22,15 @@ MEANING = {
     "brier": "mean squared error of the risks; 0 is perfect",
     "log_loss": "surprise by the outcomes; 0 is perfect",
     "calibration_error": "how far risks are from observed shares",
-    "calibration_slope": "1 is right; below, risks are too extreme",
+    "calibration_slope": "1 is right; below, risks are too extreme; above, too timid",
     "mae": "mean absolute error", "rmse": "root mean squared error",
     "r2": "share of the spread that is explained",
     "mse": "mean squared error of a pixel",
     "explained": "share of the spread around the mean image that comes back",
     "explained_by_components": "the same by principal components, as many as the code has numbers",
 }
+OF_CLASS = {"sensitivity": "share of this class that was called so",
+            "ppv": "share of those called so that are of this class"}
 FIGURES = {"evaluation.png": "What the held-out samples say",
            "samples.png": "Samples", "history.png": "How it was trained"}
 
@@ -43,39 +45,71 @@ def score_lines(scores: dict[str, Any]) -> list[str]:
 def write_report(run: Any, scores: dict[str, Any] | None = None) -> None:
     """Write report.html into a run's folder; ``scores`` where they are not the run's."""
     config = run.config
-    options = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in config["options"].items()
-                        if v is not None and v is not False)
     counts = ", ".join(f"{n} {part}" for part, n in config["patients"].items())
     classes = f" ({', '.join(run.classes)})" if run.classes else ""
-    notes = [page.note(note) for note in run.notes]
-    if run.interrupted:
-        notes.append(page.note("The training was interrupted; this is its best epoch so far."))
-    rows = [(name.replace("_", " "), f"{s.value:.3f}", f"{s.low:.3f} to {s.high:.3f}",
-             MEANING.get(name.partition("[")[0], "")) for name, s in (scores or run.scores).items()]
-    figures = [page.section(text, page.image(run.folder / name, text))
-               for name, text in FIGURES.items() if (run.folder / name).is_file()]
+    interrupted = "The training was interrupted; this is its best epoch so far."
+    notes = _notes([*[interrupted] * run.interrupted, *run.notes])
+    rows = [(name.replace("_", " "), _number(s.value), f"{_number(s.low)} to {_number(s.high)}",
+             _meaning(name)) for name, s in (scores or run.scores).items()]
     page.save(run.folder / "report.html", page.page(
         run.system.title, *notes,
         page.section("Scores on held-out samples, which training never saw", page.table(
             ("score", "value", "95 % interval", "meaning"), rows, right=(1, 2))),
-        *[_subgroup(name, groups) for name, groups in run.subgroups.items()],
-        *figures,
+        *_subgroups(run.subgroups), *_figures(run.folder, FIGURES),
         page.section("How to read this", "An interval says where the score would lie with other "
                      "samples of the same kind. It does not cover patients of another hospital, "
                      "scanner or time. This is no medical device: a prediction is not a "
                      "diagnosis."),
-        page.Html(f"<p class=lead>{page.html(f'Settings: {options}.')} Same data and settings give "
-                  "the same weights and scores, on any number of threads.</p>"),
+        page.Html(f"<p class=lead>{_settings(config)} Same data and settings give the same "
+                  "weights and scores, on any number of threads.</p>"),
         lead=f"{config['source']}; predicted: {config['target']}{classes}. Samples: {counts}."))
 
 
-def _subgroup(name: str, groups: dict[str, Any]) -> page.Html:
-    """Return the scores of the groups of one column."""
-    header, rows = subgroup_rows(groups)
-    return page.section(
-        f"By {name}", page.table(header, rows, right=range(1, len(header) - 1)),
-        "Groups whose intervals overlap may well be served alike; a group that is flagged has too "
-        "few samples to tell.")
+def _number(value: float) -> str:
+    """Return a value with three decimals, or two digits where that would show none."""
+    return f"{value:.3f}" if abs(value) >= 0.01 or not value else f"{value:.2g}"
+
+
+def _meaning(score: str) -> str:
+    """Return what a score says; of one class where it names it."""
+    name, of_class, _ = score.partition("[")
+    return (OF_CLASS if of_class else MEANING).get(name, "")
+
+
+def _notes(notes: list[str]) -> list[page.Html]:
+    """Return what the reader should know first, in one box."""
+    lines = "<br>".join(page.html(note) for note in notes)
+    return [page.note(page.Html(lines))] * bool(notes)
+
+
+def _settings(config: dict[str, Any]) -> page.Html:
+    """Return the options of a run in a sentence."""
+    told = [f"{name.replace('_', ' ')} "
+            f"{', '.join(map(str, value)) if isinstance(value, list) else value}"
+            for name, value in config["options"].items()
+            if value is not None and value is not False]
+    return page.html(f"Settings: {'; '.join(told)}.")
+
+
+def _figures(folder: Path, titles: dict[str, str]) -> list[page.Html]:
+    """Return those of the figures that were drawn."""
+    return [page.section(text, page.figure(page.image(folder / name, text)))
+            for name, text in titles.items() if (folder / name).is_file()]
+
+
+def _subgroups(found: dict[str, Any]) -> list[page.Html]:
+    """Return the scores of the groups of each column."""
+    parts = []
+    for name, groups in found.items():
+        header, rows = subgroup_rows(groups)
+        rows = [[cell.replace(" ", "\N{NO-BREAK SPACE}") for cell in row] for row in rows]
+        parts.append(page.section(f"By {name}", page.table(header, rows,
+                                                           right=range(1, len(header) - 1))))
+    if parts:
+        parts.append(page.Html("<p class=dim>Value with its 95 % interval. Groups whose intervals "
+                               "overlap may well be served alike; of a group that is flagged too "
+                               "few samples were held out to tell.</p>"))
+    return parts
 
 
 def write_synthesis_report(folder: Path, config: dict[str, Any], scores: dict[str, Any],
@@ -94,24 +128,20 @@ def write_synthesis_report(folder: Path, config: dict[str, Any], scores: dict[st
          f"{private['distance_to_held_out']:.3f}"),
         ("how well that distance tells training cases from others (0.5: not at all)",
          f"{private['membership_auc']:.3f}")]
-    parts = [page.note(note) for note in notes]
-    if scores["interrupted"]:
-        parts.append(page.note("The training was interrupted; this is its last whole epoch."))
+    told = [*["The training was interrupted; this is its last whole epoch."]
+            * scores["interrupted"], *notes]
     if private["copies"]:
-        parts.append(page.note(f"{private['copies']} samples lie on training cases: do not give "
-                               "samples of this generator away."))
-    options = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in config["options"].items()
-                        if v is not None)
-    figures = [page.section(text, page.image(folder / name, text)) for name, text in (
-        ("samples.png", "Samples by class"), ("history.png", FIGURES["history.png"]))
-        if (folder / name).is_file()]
+        told.append(f"{private['copies']} samples lie on training cases: do not give samples of "
+                    "this generator away.")
+    figures = _figures(folder, {"samples.png": "Samples by class",
+                                "history.png": FIGURES["history.png"]})
     page.save(folder / "report.html", page.page(
-        "Synthetic cases", *parts,
+        "Synthetic cases", *_notes(told),
         page.section("Are the samples useful, and are they safe?",
                      page.table(("what", "value"), rows, right=(1,))), *figures,
         page.section("How to read this", "Samples are useful if a classifier that learned from "
                      "them alone works on real cases. They are safe if they lie no nearer to the "
                      "training cases than to others: then they say little about a single patient. "
                      "This is evidence, not proof of privacy."),
-        page.Html(f"<p class=lead>{page.html(f'Settings: {options}.')}</p>"),
+        page.Html(f"<p class=lead>{_settings(config)}</p>"),
         lead=f"{config['source']}; {config['classes']} classes."))

@@ -56,13 +56,14 @@ class HistoryNetwork(Module):
         Columns of ``carry_forward`` but the last, which says what belongs to the history.
     hidden : int
         Units of the LSTM.
-    cell : {"lstm", "gru", "rnn"}
-        Which recurrent layer.
+    cell : {"lstm", "gru", "rnn", "relu"}
+        Which recurrent layer; "relu" is an LSTM with ReLU inside in place of tanh.
     """
 
     def __init__(self, features: int, classes: int, hidden: int = 64, cell: str = "lstm"):
         self.features, self.classes, self.hidden, self.cell = features, classes, hidden, cell
-        self.recurrent = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[cell](features, hidden)
+        self.recurrent = nn.LSTM(features, hidden, activation="relu") if cell == "relu" else {
+            "lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[cell](features, hidden)
         self.dense = nn.Linear(hidden, 32)
         self.head = nn.Linear(32, classes)
 
@@ -120,6 +121,7 @@ class Histories(System):
         "lstm64": Recipe(history("lstm"), epochs=12, lr=3e-3, patience=4),
         "gru64": Recipe(history("gru"), epochs=12, lr=3e-3, patience=4),
         "rnn64": Recipe(history("rnn"), epochs=20, lr=1e-3, patience=6),
+        "relu64": Recipe(history("relu"), epochs=20, lr=1e-3, patience=6),
     }
 
     def gather(self, options: Options) -> Cohort:

@@ -107,12 +107,12 @@ def _place(group: str) -> tuple[float, str]:
 def few(part: Cohort, inside: np.ndarray) -> str:
     """Return why a group is too small to judge, or ""."""
     if inside.sum() < FEW:
-        return f"fewer than {FEW} samples"
+        return f"n < {FEW}"
     if part.classes:
         y = part.y[inside]
         counts = np.bincount(y[y != IGNORED], minlength=len(part.classes))
         if counts.min() < FEW_OF_CLASS:
-            return f"fewer than {FEW_OF_CLASS} with {part.classes[int(counts.argmin())]}"
+            return f"{part.classes[int(counts.argmin())]} < {FEW_OF_CLASS}"
     return ""
 
 
@@ -120,7 +120,7 @@ def subgroup_rows(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Return the header and the rows of one column's groups for a table."""
     names = [n for n in SHOWN if any(n in group["scores"] for group in found.values())]
     rows = [[value, str(group["samples"]), *(_cell(group["scores"].get(n)) for n in names),
-             group["few"] and f"too few to judge: {group['few']}"]
+             group["few"] and f"too few: {group['few']}"]
             for value, group in found.items()]
     return ["group", "samples", *(n.replace("_", " ") for n in names), ""], rows
 

@@ -317,12 +317,16 @@ def write_run(run: Treatment, held: Table, part: Cohort, x: np.ndarray, p: np.nd
     if run.config["options"]["data"] in BUNDLED:  # something to try `medai predict` on
         write_rows(folder / "held_out.csv", held.names,
                    zip(*(column.tolist() for column in held.columns.values()), strict=True))
-    if len(classes) == 2:
-        try:
-            plot_predictions(y, p[:, 1], folder / "evaluation.png", (classes[0], classes[1]),
-                             f"{held.source}: {classes[1]}, {len(y)} held-out patients")
-        except MissingExtraError as error:
-            run.notes.append(f"no plots: {error}")
+    try:
+        from .pictures import draw_confusion
+
+        path, title = folder / "evaluation.png", f"{held.source}: {len(y)} held-out patients"
+        if len(classes) == 2:
+            plot_predictions(y, p[:, 1], path, (classes[0], classes[1]), title)
+        else:
+            draw_confusion(y, p.argmax(axis=1), classes, path, title)
+    except MissingExtraError as error:
+        run.notes.append(f"no plots: {error}")
     write_report(run)
 
 
