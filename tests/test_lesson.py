@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import webbrowser
 
 import pytest
 
@@ -88,7 +89,7 @@ def test_pages_open_and_lead_to_one_another(folder, browser):
         assert ("Next:" in text) is (i < 5) and ("Before:" in text) is (i > 0)
 
 
-def test_the_command(tmp_path, capsys, monkeypatch):
+def test_the_command(results, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["learn", "2", "--out", "pages"]) == 0
     out = capsys.readouterr().out
@@ -96,6 +97,16 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     assert max(map(len, re.findall(r"^[A-Z\[].*$", out, re.MULTILINE))) <= 100
     page = (tmp_path / "pages" / "2-op.html").read_text()
     assert "1-autodiff.html" not in page  # it is not there
+    opened = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    assert cli.main(["learn", "op", "--open"]) == 0
+    assert opened == [(tmp_path / "lesson" / "2-op.html").as_uri()]
+    capsys.readouterr()
+    monkeypatch.setattr(lesson, "CHAPTERS", lesson.CHAPTERS[:2])
+    assert cli.main(["learn", "--out", "two"]) == 0
+    assert re.findall(r"(\d+) claims hold", capsys.readouterr().out) == [
+        str(len(results[name].claims())) for name in ("autodiff", "op")]
+    assert len(list((tmp_path / "two").iterdir())) == 2
     assert cli.main(["learn", "alchemy"]) == 2
     assert "a chapter of autodiff" in capsys.readouterr().err
     with pytest.raises(ParameterError, match="a chapter of"):

@@ -16,6 +16,7 @@ from ..nn import Module
 from ..tensor import Parameter, Tensor
 from ..tree import flatten
 from .foresight import Call, Foresight, foresee
+from .plan_page import took
 
 __all__ = ["Row", "Summary", "summary"]
 
@@ -117,9 +118,9 @@ class Summary:
         if total:
             threads = kernels.get_num_threads()
             text += [f"prediction, at this machine's measured peaks on {threads} thread"
-                     f"{'s' * (threads > 1)}: {1e3 * total:.3g} ms a step with Adam,",
-                     f"of which {1e3 * self.seconds('forward'):.3g} ms forward; time is each "
-                     "layer's share of the step, the rest the optimiser's"]
+                     f"{'s' * (threads > 1)}: {took(total)} a step with Adam,",
+                     f"of which {took(self.seconds('forward'))} forward; time is each layer's "
+                     "share of the step, the rest the optimiser's"]
         return "\n".join(text)
 
     __repr__ = __str__
