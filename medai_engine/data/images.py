@@ -230,8 +230,8 @@ def look(path: Path, window: Window | None = None) -> Look | str:
     """Return what is known of an image, or why it cannot be used."""
     try:
         if is_dicom(path):
-            array, *known = read_picture(path, window)
-            return Look(array.shape[-1] == 3, *known)
+            array, scale, patient, about = read_picture(path, window)
+            return Look(array.shape[-1] == 3, scale, patient, about)
         if path.suffix.lower() not in SUFFIXES:
             return "no image by its name"
         return Look(read_image(path).shape[-1] == 3)

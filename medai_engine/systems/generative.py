@@ -150,7 +150,7 @@ def train_synthesis(options: SynthesisOptions | None = None, out: str | Path | N
     if resume is not None and last.is_file():
         pair.load_state_dict(read_state(last))
     interrupted = pair.train(flat[rows], y[rows], options.epochs, options.batch_size, last, verbose)
-    generator = pair.generator.eval()
+    generator: Any = pair.generator.eval()
     generator.save(folder / "model")
     History(pair.history).to_csv(folder / "history.csv")
     samples, labels = synthesize(generator, 2000, options.seed)
