@@ -135,6 +135,20 @@ def test_plans_without_a_kernel_have_pages_too():
         assert page.times is None and checked(page.html())
 
 
+def test_a_callback_sees_the_plan_of_fit():
+    pages = []
+
+    class Show(me.training.Callback):
+        def on_train_end(self, run):
+            pages.append(me.inspect.plan(run.moved, repeats=1).html())
+
+    model = nn.Sequential(nn.Linear(256, 8), nn.ReLU(), nn.Linear(8, 4))
+    model.compile("adam", "cross_entropy")
+    model.fit(X.numpy().reshape(8, 256), LABELS.numpy(), epochs=3, batch_size=4,
+              callbacks=[Show()], verbose=False)
+    assert "adam_step" in pages[0] and "model.0 (Linear)" in pages[0]
+
+
 def test_text_of_users_is_escaped():
     source = "def f(x):\n    return (x * 2.0).exp()\n"
     scope: dict = {}

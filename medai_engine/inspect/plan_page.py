@@ -32,8 +32,8 @@ def plan(step: Jitted | Plan, repeats: int = 10) -> PlanPage:
     Parameters
     ----------
     step : Jitted or Plan
-        A function of ``me.jit`` that has been called twice (recorded, then planned), or one of
-        its plans.
+        A function of ``me.jit`` that has been called, or one of its plans. That of ``fit`` is
+        ``run.moved`` in a callback: ``on_train_end(self, run)``.
     repeats : int
         Passes over the lines that are timed; 0: no times.
 
