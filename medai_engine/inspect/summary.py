@@ -56,7 +56,8 @@ class Summary:
     kept, peak : int
         Bytes of results (activations) that a training step holds between its forward and its
         backward pass, and at most; the gradients of the parameters are in ``peak``, weights, batch
-        and optimiser states are not.
+        and optimiser states are not. The process takes more: what the allocator keeps of dead
+        results for the next ones, and the scratch of threads.
     unknown : str
         Why costs and memory are not known, or "".
     """
