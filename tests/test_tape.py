@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from programs import functions, perform
 
 import medai_engine as me
 from medai_engine import functional as F
@@ -393,6 +394,19 @@ def test_steps_end_with_the_gradients_of_backward(name):
     assert walk.gradients.keys() == leaves.keys()
     for key, t in leaves.items():
         np.testing.assert_array_equal(walk.gradients[key].data, t.grad.data, strict=True)
+
+
+@given(functions())
+def test_steps_of_random_functions_end_with_the_gradients_of_backward(drawn):
+    rng = np.random.default_rng(len(drawn[0]))
+    leaves = [me.tensor(rng.normal(size=(4, 3)), requires_grad=True) for _ in range(3)]
+    loss = sum((y * y * 0.5).sum() for y in perform(drawn[0], leaves)[-3:])
+    walk = me.inspect.step(loss)
+    with np.errstate(all="ignore"):
+        checked(walk.html())
+        loss.backward()
+    for tip in walk.graph.tips:
+        np.testing.assert_array_equal(walk.gradients[tip.name].data, tip.tensor.grad.data)
 
 
 def test_a_stop_says_what_came_in_what_ran_and_what_went_out():
