@@ -12,7 +12,6 @@ Bytes: every array once in, every written one once out. Source: see reference.py
 """
 
 from cpython.object cimport PyObject
-from libc.math cimport pow, sqrt
 from libc.string cimport memcmp, memcpy, memset
 from numpy cimport (
     NPY_DOUBLE,
@@ -26,6 +25,18 @@ from numpy cimport (
 
 from ..simd cimport isa
 from ..threads.pool cimport parallel_for, scratch
+from .scalars cimport (
+    adadelta_scalars,
+    adagrad_scalars,
+    adam_scalars,
+    adamax_scalars,
+    average,
+    lion_scalars,
+    nadam_scalars,
+    radam_scalars,
+    rmsprop_scalars,
+    sgd_scalars,
+)
 
 import_array()
 
@@ -50,8 +61,7 @@ cdef extern from "Python.h":
     PyObject **PySequence_Fast_ITEMS(object items)
 
 cdef extern from "optimizer.h" nogil:
-    enum: SIGN, DECAY, SHRINK, RATE, EPS, KEEP1, ADD1, KEEP2, ADD2, ROOT, OF_G, OF_M
-    enum: FIRST, NESTEROV, RECTIFIED, LOW, HIGH, SCALARS
+    enum: RATE, LOW, HIGH, SCALARS
     enum: SGD, ADAM, NADAM, RADAM, RMSPROP, ADAGRAD, ADADELTA, ADAMAX, LION, EMA, SCALE, CLIP
     struct segment:
         void **array
@@ -257,98 +267,6 @@ cdef void run(Table *table, int rule) noexcept:
     else:
         with nogil:
             parallel_for(step_chunk, table, table.blocks + ceil_div(table.total, CHUNK))
-
-
-# From a row of `hyper` to scalars, columns as in reference.COLUMNS ------------------------------
-
-cdef void average(double *s, double beta1, double beta2) noexcept nogil:
-    s[KEEP1] = beta1
-    s[ADD1] = 1 - beta1
-    s[KEEP2] = beta2
-    s[ADD2] = 1 - beta2
-
-
-cdef void sgd_scalars(const double *row, double *s) noexcept nogil:
-    s[RATE] = row[0]
-    s[KEEP1] = row[1]
-    s[ADD1] = 1 - row[2]
-    s[NESTEROV] = row[3]
-    s[DECAY] = row[4]
-    s[FIRST] = row[5] == 1
-    s[SIGN] = -1 if row[6] else 1
-
-
-cdef void adam_family(const double *row, double *s) noexcept nogil:
-    """lr, beta1, beta2, eps, weight_decay, decoupled, step, maximize"""
-    s[SHRINK] = 1 - row[0] * row[4] if row[5] else 1
-    s[DECAY] = 0 if row[5] else row[4]
-    s[SIGN] = -1 if row[7] else 1
-    s[EPS] = row[3]
-    average(s, row[1], row[2])
-
-
-cdef void adam_scalars(const double *row, double *s) noexcept nogil:
-    adam_family(row, s)
-    s[RATE] = row[0] / (1 - pow(row[1], row[6]))
-    s[ROOT] = 1 / sqrt(1 - pow(row[2], row[6]))
-
-
-cdef void nadam_scalars(const double *row, double *s) noexcept nogil:
-    cdef double mu = row[1] * (1 - 0.5 * pow(0.96, row[6] * row[8]))
-    cdef double mu_next = row[1] * (1 - 0.5 * pow(0.96, (row[6] + 1) * row[8]))
-    adam_family(row, s)
-    s[OF_G] = row[0] * (1 - mu) / (1 - row[9])
-    s[OF_M] = row[0] * mu_next / (1 - row[9] * mu_next)
-    s[ROOT] = 1 / sqrt(1 - pow(row[2], row[6]))
-
-
-cdef void radam_scalars(const double *row, double *s) noexcept nogil:
-    cdef double decay = pow(row[2], row[6]), limit = 2 / (1 - row[2]) - 1
-    cdef double length = limit - 2 * row[6] * decay / (1 - decay)
-    adam_family(row, s)
-    s[RATE] = row[0] / (1 - pow(row[1], row[6]))
-    s[RECTIFIED] = length > 5
-    if length > 5:
-        s[RATE] *= sqrt((length - 4) * (length - 2) * limit * (1 - decay)
-                        / ((limit - 4) * (limit - 2) * length))
-
-
-cdef void rmsprop_scalars(const double *row, double *s) noexcept nogil:
-    average(s, row[1], row[3])
-    s[RATE] = row[0]
-    s[EPS] = row[2]
-    s[DECAY] = row[4]
-    s[SIGN] = -1 if row[5] else 1
-
-
-cdef void adagrad_scalars(const double *row, double *s) noexcept nogil:
-    s[RATE] = row[0] / (1 + (row[4] - 1) * row[1])
-    s[EPS] = row[2]
-    s[DECAY] = row[3]
-    s[SIGN] = -1 if row[5] else 1
-
-
-cdef void adadelta_scalars(const double *row, double *s) noexcept nogil:
-    average(s, row[1], row[1])
-    s[RATE] = row[0]
-    s[EPS] = row[2]
-    s[DECAY] = row[3]
-    s[SIGN] = -1 if row[4] else 1
-
-
-cdef void adamax_scalars(const double *row, double *s) noexcept nogil:
-    average(s, row[1], row[2])
-    s[RATE] = row[0] / (1 - pow(row[1], row[5]))
-    s[EPS] = row[3]
-    s[DECAY] = row[4]
-    s[SIGN] = -1 if row[6] else 1
-
-
-cdef void lion_scalars(const double *row, double *s) noexcept nogil:
-    average(s, row[1], row[2])
-    s[RATE] = row[0]
-    s[SHRINK] = 1 - row[0] * row[3]
-    s[SIGN] = -1 if row[4] else 1
 
 
 # The kernels ------------------------------------------------------------------------------------
