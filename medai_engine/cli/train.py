@@ -74,7 +74,7 @@ DEEP = {
     "diagnosis": Deep("the class of an image", "PATH", ("cnn64", "cnn224", "cnn256"),
                       ("patients", "image-size", "window", "balance", "by")),
     "history": Deep("the outcome of a stay, from its course", "FILE.csv",
-                    ("lstm64", "gru64", "rnn64"), ("target", "patients", "balance", "by")),
+                    ("lstm64", "gru64", "rnn64", "relu64"), ("target", "patients", "balance", "by")),
     "phases": Deep("the phase of a procedure, step by step", "FILE.npz",
                    ("lstm128x2", "lstm64-dropout"), ("by",)),
     "autoencoder": Deep("images through a narrow code and back", "PATH", ("ae", "deep", "conv"),
@@ -165,8 +165,10 @@ def run_risk(options: argparse.Namespace) -> int:
     from dataclasses import fields
 
     from ..systems import Options, train_risk
-    from ..systems.commands import alone, nothing_done
+    from ..systems.commands import alone, stopped
     from ..systems.folder import report
+    from ..systems.report import floor_line
+    from ..systems.risk import FLOOR
     from ..systems.subgroups import subgroup_lines
 
     given = {field.name: getattr(options, field.name) for field in fields(Options)
@@ -175,10 +177,12 @@ def run_risk(options: argparse.Namespace) -> int:
     alone(given, out, resume)
     try:
         risk = train_risk(Options(**given), out, resume, given.get("epochs"))
-    except KeyboardInterrupt:
-        return nothing_done()
+    except KeyboardInterrupt as stop:
+        return stopped("risk", stop)
     print("\n".join([f"held out: {report(risk.scores, risk.target, risk.classes[1])}",
                      *subgroup_lines(risk.subgroups)]))
+    if risk.config["options"]["data"] is None:
+        print(floor_line("AUC", risk.scores["auc"], FLOOR))
     for note in risk.notes:
         print(f"note: {note}", file=sys.stderr)
     folder = risk.folder
