@@ -32,7 +32,8 @@ def run_learn(options: argparse.Namespace) -> int:
     for name in [options.chapter] if options.chapter else CHAPTERS:
         results.append(result := run(name))
         if options.chapter:
-            print(result.text())
+            letters = sys.stdout.encoding or "utf-8"  # a terminal may not know them all
+            print(result.text().encode(letters, "replace").decode(letters))
         else:
             print(f"{result.chapter.title:28} {len(result.claims()):2} claims hold")
         for claim in result.claims("false"):

@@ -104,7 +104,7 @@ def show(thing: Any, part: str = "", until: str = "") -> None:
 
 def cut(path: Path, part: str, until: str) -> tuple[list[str], int]:
     """Return the lines of a part of a file, and the number of its first."""
-    lines = path.read_text().splitlines(keepends=True)
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     first = next((i for i, line in enumerate(lines) if line.startswith(part)), None)
     if first is None:
         raise Untrue(f"{path.name} has a line that starts with {part!r}")

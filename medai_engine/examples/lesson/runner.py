@@ -75,7 +75,7 @@ def find(name: str) -> Chapter:
                                  f"Begin with {CHAPTERS[0]}, or say a number"))
     spec = find_spec(f"{__package__}.chapters.{name}")
     assert spec is not None and spec.origin is not None
-    return parse(name, Path(spec.origin).read_text())
+    return parse(name, Path(spec.origin).read_text(encoding="utf-8"))
 
 
 def parse(name: str, text: str) -> Chapter:
