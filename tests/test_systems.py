@@ -444,6 +444,28 @@ def test_an_interrupted_network_keeps_its_best(tmp_path, monkeypatch, capsys):
     assert (part / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
 
 
+@pytest.mark.parametrize("name", ["autoencoder", "risk", "synthesize"])
+def test_an_interruption_while_scoring_loses_nothing(name, tmp_path, monkeypatch, capsys):
+    from medai_engine.systems import risk
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(deep, "outputs", stop)
+        patch.setattr(risk, "scores", stop)
+        patch.setattr(generative, "privacy", stop)
+        assert run("train", name, "--epochs", "2", "--out", folder) == 130
+    assert f"go on with: medai train {name} --resume {folder}" in capsys.readouterr().err
+    if name == "autoencoder":  # a model without its scores is no finished run
+        assert run("predict", folder, "--data", "x.npz") == 2
+        assert "an unfinished run" in capsys.readouterr().err
+    assert run("train", name, "--resume", folder) == 0
+    assert json.loads((folder / "metrics.json").read_text())["epochs"] == 2
+    assert "floor" in capsys.readouterr().out or name == "synthesize"
+
+
 @pytest.mark.parametrize(("extra", "words"), [
     ("pydicom", ["diagnosis", "--data", "ct"]), ("PIL", ["autoencoder", "--data", "flat"]),
     ("sklearn", ["prognosis"])])

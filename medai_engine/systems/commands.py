@@ -13,13 +13,14 @@ from ..io import read_json
 from ..io.files import write_atomically
 from ..training.evaluation import Score
 from . import deep, generative
-from .folder import csv_text, system_of
+from .folder import Stopped, csv_text, system_of
 from .judging import SYSTEMS, judge
-from .report import score_lines
+from .report import floor_line, score_lines
 from .subgroups import by_subgroup, require_columns, subgroup_lines
 
-__all__ = ["SYSTEMS", "alone", "evaluate", "nothing_done", "predict", "synthesize",
-           "train", "train_gan"]
+__all__ = ["SYSTEMS", "alone", "evaluate", "predict", "stopped", "synthesize", "train",
+           "train_gan"]
+
 
 def train(name: str, given: dict[str, Any], out: str | None, resume: str | None) -> int:
     """Train a system and say what came out."""
@@ -27,16 +28,14 @@ def train(name: str, given: dict[str, Any], out: str | None, resume: str | None)
     alone(given, out, resume)
     try:
         run = deep.train(system, deep.Options(**given), out, resume, given.get("epochs"))
-    except KeyboardInterrupt:
-        return nothing_done()
+    except KeyboardInterrupt as stop:
+        return stopped(name, stop)
     held = run.config["patients"]["held out"]
     print(f"held out: {held} samples of {run.config['source']}")
     print("\n".join([*score_lines(run.scores), *subgroup_lines(run.subgroups)]))
     label, floor = system.models[run.config["options"]["model"]].floor or system.floor
     if run.config["options"]["data"] is None and label in run.scores:
-        reached = run.scores[label].value
-        print(f"  {label} {reached:.3f} is {'above' if reached >= floor else 'BELOW'} the floor of "
-              f"{floor} for this data")
+        print(floor_line(label, run.scores[label].value, floor))
     for note in run.notes:
         print(f"note: {note}", file=sys.stderr)
     print(f"written: {', '.join(sorted(p.name for p in run.folder.iterdir() if p.is_file()))} in "
@@ -58,9 +57,11 @@ def alone(given: dict[str, Any], out: str | None, resume: str | None) -> None:
                                  "Leave them out, or train anew without --resume"))
 
 
-def nothing_done() -> int:
-    """Say that a run was stopped too early; return the exit code."""
-    print("\nmedai: interrupted before one epoch was done; nothing to keep", file=sys.stderr)
+def stopped(name: str, stop: KeyboardInterrupt) -> int:
+    """Say how a run that was stopped before its scores were written goes on; return the code."""
+    way = f"; go on with: medai train {name} --resume {stop.folder}" if isinstance(
+        stop, Stopped) else ""
+    print(f"\nmedai: interrupted{way}", file=sys.stderr)
     return 130
 
 
@@ -141,10 +142,13 @@ def train_gan(given: dict[str, Any], out: str | None, resume: str | None) -> int
     try:
         found = generative.train_synthesis(generative.SynthesisOptions(**given), out,
                                            resume=resume, epochs=given.get("epochs"))
-    except KeyboardInterrupt:
-        return nothing_done()
+    except KeyboardInterrupt as stop:
+        return stopped("synthesize", stop)
     tell(found["usefulness"], found["privacy"])
     folder = found["folder"]
+    if "data" not in given and resume is None:
+        print(floor_line("accuracy of samples", found["usefulness"]["accuracy_of_samples"],
+                         generative.FLOOR))
     for note in found["notes"]:
         print(f"note: {note}", file=sys.stderr)
     print(f"written: {', '.join(sorted(p.name for p in folder.iterdir() if p.is_file()))} in "

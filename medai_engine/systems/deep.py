@@ -23,7 +23,7 @@ from ..io import load, read_json, write_json
 from ..training import Checkpoint, EarlyStopping, StopOnNaN
 from ..training.evaluation import Score
 from .cohort import IGNORED, Cohort, Options
-from .folder import new_folder, read_config, system_of, write_rows
+from .folder import new_folder, read_config, resumable, system_of, write_rows
 from .subgroups import by_subgroup, require_columns
 
 __all__ = ["IGNORED", "Cohort", "Options", "Recipe", "Run", "System", "load_run", "predictions",
@@ -200,13 +200,17 @@ def train(system: System, options: Options | None = None, out: str | Path | None
                                 f"others in {cohort.source}", "Restore the data, or train anew"))
     sides = (x[rows[inner]], y[rows[inner]]), (x[rows[watched]], y[rows[watched]])
     uneven(cohort, options.balance)
-    model, interrupted = learn(system, options, cohort, sides, folder, resume is not None, verbose)
-    part = cohort.take(held)
-    found = outputs(model, x[held], bool(cohort.classes), scale)
-    run = Run(system, folder, model, config, system.scores(part, found),
-              history=model.compiled.history, interrupted=interrupted, notes=list(cohort.notes),
-              subgroups=by_subgroup(system.scores, part, found, options.by))
-    write(run, part, found)
+    with resumable(folder):
+        model, interrupted = learn(system, options, cohort, sides, folder, resume is not None,
+                                   verbose)
+        model.save(folder / "model")
+        part = cohort.take(held)
+        found = outputs(model, x[held], bool(cohort.classes), scale)
+        run = Run(system, folder, model, config, system.scores(part, found),
+                  history=model.compiled.history, interrupted=interrupted,
+                  notes=list(cohort.notes),
+                  subgroups=by_subgroup(system.scores, part, found, options.by))
+        write(run, part, found)
     return run
 
 
@@ -269,11 +273,10 @@ def check_parts(system: System, cohort: Cohort, parts: dict[str, np.ndarray]) ->
 
 
 def write(run: Run, part: Cohort, found: np.ndarray) -> None:
-    """Write model, history, scores, predictions, figures and the report."""
+    """Write history, scores, predictions, figures and the report."""
     from .report import write_report
 
     folder = run.folder
-    run.model.save(folder / "model")
     run.history.to_csv(folder / "history.csv")
     write_json(folder / "metrics.json", {
         "held_out": {name: score._asdict() for name, score in run.scores.items()},
@@ -321,7 +324,7 @@ def load_run(folder: str | Path, systems: dict[str, System]) -> Run:
         raise DataError(say(str(folder), f"a run of {', '.join(systems)}", repr(name),
                             "Pass a folder that medai train wrote"))
     config = read_config(folder, name)
-    if not (Path(folder) / "model.safetensors").is_file():
+    if not all((Path(folder) / file).is_file() for file in ("model.safetensors", "metrics.json")):
         raise DataError(say(str(folder), "a trained model", "an unfinished run",
                             f"Finish it: medai train {name} --resume {folder}"))
     held = read_json(Path(folder) / "metrics.json")["held_out"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from ..io.files import write_atomically
 from ..training import metrics
 from ..training.evaluation import auc_interval, wilson_interval
 
-__all__ = ["csv_text", "new_folder", "read_config", "report", "scores", "system_of", "write_rows"]
+__all__ = ["Stopped", "csv_text", "new_folder", "read_config", "report", "resumable", "scores",
+           "system_of", "write_rows"]
 
 
 def new_folder(out: str | Path | None, system: str) -> Path:
@@ -37,6 +39,23 @@ def new_folder(out: str | Path | None, system: str) -> Path:
             return folder
         except FileExistsError:
             number += 1
+
+
+class Stopped(KeyboardInterrupt):
+    """An interruption of a run that ``--resume`` finishes: its folder."""
+
+    def __init__(self, folder: Path):
+        super().__init__(str(folder))
+        self.folder = folder
+
+
+@contextmanager
+def resumable(folder: Path) -> Iterator[None]:
+    """Say with an interruption which run it stopped."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise Stopped(folder) from stop
 
 
 def system_of(folder: str | Path) -> str:

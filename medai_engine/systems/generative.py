@@ -28,13 +28,14 @@ from ..training.metrics import roc_auc
 from ..training.plots import plot_history
 from .adversaries import Adversaries, Generator
 from .arrays import read_npz
-from .folder import new_folder, read_config
+from .folder import new_folder, read_config, resumable
 from .report import write_synthesis_report
 
 __all__ = ["Generator", "SynthesisOptions", "load_generator", "privacy", "synthesize",
            "train_synthesis", "usefulness"]
 
 HELD_OUT = 0.25
+FLOOR = 0.8  # what a classifier of samples of the digits has to reach on real ones
 
 
 @dataclass
@@ -149,31 +150,33 @@ def train_synthesis(options: SynthesisOptions | None = None, out: str | Path | N
     last = folder / "checkpoint" / "last.safetensors"
     if resume is not None and last.is_file():
         pair.load_state_dict(read_state(last))
-    interrupted = pair.train(flat[rows], y[rows], options.epochs, options.batch_size, last, verbose)
-    generator: Any = pair.generator.eval()
-    generator.save(folder / "model")
-    History(pair.history).to_csv(folder / "history.csv")
-    samples, labels = synthesize(generator, 2000, options.seed)
-    scores = {"usefulness": None if classes < 2 else usefulness(
-                  samples, labels, flat[rows], y[rows], flat[held], y[held], options.seed),
-              "privacy": privacy(samples, flat[rows], flat[held]),
-              "epochs": len(pair.history), "interrupted": interrupted}
-    write_json(folder / "metrics.json", scores)
-    notes = []
-    try:
-        from .pictures import draw_images
+    with resumable(folder):
+        interrupted = pair.train(flat[rows], y[rows], options.epochs, options.batch_size, last,
+                                 verbose)
+        generator: Any = pair.generator.eval()
+        generator.save(folder / "model")
+        History(pair.history).to_csv(folder / "history.csv")
+        samples, labels = synthesize(generator, 2000, options.seed)
+        scores = {"usefulness": None if classes < 2 else usefulness(
+                      samples, labels, flat[rows], y[rows], flat[held], y[held], options.seed),
+                  "privacy": privacy(samples, flat[rows], flat[held]),
+                  "epochs": len(pair.history), "interrupted": interrupted}
+        write_json(folder / "metrics.json", scores)
+        notes = []
+        try:
+            from .pictures import draw_images
 
-        plot_history(History(pair.history), folder / "history.png", f"{source}, training",
-                     {"discriminator": "loss of the discriminator (nats)",
-                      "generator": "loss of the generator (nats)"})
-        if len(config["shape"]) == 3:
-            shown = np.argsort(labels, kind="stable")[:: len(labels) // 40][:40]
-            draw_images(samples[shown].reshape(-1, *config["shape"]),
-                        [str(labels[i]) for i in shown], folder / "samples.png",
-                        f"Made-up cases after {source}", columns=10)
-    except MissingExtraError as error:
-        notes.append(f"no plots: {error}")
-    write_synthesis_report(folder, config, scores, notes)
+            plot_history(History(pair.history), folder / "history.png", f"{source}, training",
+                         {"discriminator": "loss of the discriminator (nats)",
+                          "generator": "loss of the generator (nats)"})
+            if len(config["shape"]) == 3:
+                shown = np.argsort(labels, kind="stable")[:: len(labels) // 40][:40]
+                draw_images(samples[shown].reshape(-1, *config["shape"]),
+                            [str(labels[i]) for i in shown], folder / "samples.png",
+                            f"Made-up cases after {source}", columns=10)
+        except MissingExtraError as error:
+            notes.append(f"no plots: {error}")
+        write_synthesis_report(folder, config, scores, notes)
     return {"folder": folder, "notes": notes, **scores}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from ..inspect import page
 from .subgroups import subgroup_rows
 
-__all__ = ["score_lines", "write_report", "write_synthesis_report"]
+__all__ = ["floor_line", "score_lines", "write_report", "write_synthesis_report"]
 
 MEANING = {
     "accuracy": "share of samples that were called rightly",
@@ -40,6 +40,12 @@ def score_lines(scores: dict[str, Any]) -> list[str]:
     width = max(len(name) for name in scores)
     return [f"  {name.replace('_', ' '):{width}}  {s.value:9.4f}  (95 %: {s.low:.4g} to "
             f"{s.high:.4g})" for name, s in scores.items()]
+
+
+def floor_line(name: str, reached: float, floor: float) -> str:
+    """Return whether a score on a system's own data is what it should be there."""
+    return (f"  {name} {reached:.3f} is {'above' if reached >= floor else 'BELOW'} the floor of "
+            f"{floor} for this data")
 
 
 def write_report(run: Any, scores: dict[str, Any] | None = None) -> None:

@@ -38,7 +38,7 @@ from ..training.history import History
 from ..training.metrics import sigmoid
 from ..training.plots import plot_history, plot_predictions
 from .cohort import Cohort, rows_of
-from .folder import new_folder, read_config, scores, write_rows
+from .folder import new_folder, read_config, resumable, scores, write_rows
 from .report import write_report
 from .subgroups import by_subgroup, require_columns
 
@@ -46,6 +46,7 @@ __all__ = ["MODELS", "Options", "Risk", "load_risk", "train_risk"]
 
 HELD_OUT, VALIDATION = 0.25, 0.15  # of all patients; of the remaining ones
 PATIENCE = 20  # epochs
+FLOOR = 0.99  # what the AUC on the bundled patients has to reach
 
 
 @dataclass(frozen=True)
@@ -254,16 +255,17 @@ def train_risk(options: Options | None = None, out: str | Path | None = None,
         if config["data_sha256"] != digest:
             raise DataError(say(f"resume {folder}", "the patients it was started with",
                                 f"others in {table.source}", "Restore the file, or train anew"))
-    model, interrupted = learn(options, x[train], y[train], inner, folder, resume is not None,
-                               verbose)
-    p = probability(model, x[held])
-    risk = Risk(folder, model, columns, classes, target, scores(y[held], p),
-                model.compiled.history, interrupted, identifiers(table, names), config)
-    part = rows_of(table.take(held), y[held], classes, target, options.group)
-    found = np.stack([1 - p, p], axis=1)
-    risk.subgroups = by_subgroup(Cohort.scores, part, found, options.by)
-    write_run(risk, table.take(held), part, p)
-    write_report(risk, part.scores(found))
+    with resumable(folder):
+        model, interrupted = learn(options, x[train], y[train], inner, folder, resume is not None,
+                                   verbose)
+        p = probability(model, x[held])
+        risk = Risk(folder, model, columns, classes, target, scores(y[held], p),
+                    model.compiled.history, interrupted, identifiers(table, names), config)
+        part = rows_of(table.take(held), y[held], classes, target, options.group)
+        found = np.stack([1 - p, p], axis=1)
+        risk.subgroups = by_subgroup(Cohort.scores, part, found, options.by)
+        write_run(risk, table.take(held), part, p)
+        write_report(risk, part.scores(found))
     return risk
 
 

@@ -10,8 +10,9 @@ from ..data import read_csv
 from ..io.files import write_atomically
 from ..training.evaluation import evaluate_classes
 from .folder import csv_text
+from .report import floor_line
 from .subgroups import subgroup_lines
-from .treatment import TreatmentOptions, load_treatment, report, train_treatment
+from .treatment import FLOOR, TreatmentOptions, load_treatment, report, train_treatment
 
 __all__ = ["predict", "train"]
 
@@ -23,6 +24,9 @@ def train(given: dict[str, Any], out: str | None) -> int:
     print(f"chosen by cross-validation: {chosen}")
     print("\n".join([f"held out: {report(found.scores, found.config['patients']['held out'])}",
                      *subgroup_lines(found.subgroups)]))
+    options = found.config["options"]
+    if (options["data"], options["model"]) == (TreatmentOptions.data, TreatmentOptions.model):
+        print(floor_line("accuracy", found.scores["accuracy"].value, FLOOR))
     for note in found.notes:
         print(f"note: {note}", file=sys.stderr)
     written = ", ".join(sorted(p.name for p in found.folder.iterdir() if p.is_file()))
