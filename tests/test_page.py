@@ -7,7 +7,7 @@ from html import unescape
 from textwrap import dedent
 
 import pytest
-from test_tape import checked
+from pages import checked
 
 from medai_engine.inspect import page as p
 

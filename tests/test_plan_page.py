@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from test_tape import checked
+from pages import checked
 
 import medai_engine as me
 from medai_engine import functional as F
