@@ -197,8 +197,8 @@ def test_linear_activation_is_linear_and_the_kernel(text, name, values):
 
 @pytest.mark.parametrize("transpose_a", [False, True])
 @pytest.mark.parametrize("dtype, M, N, K", [
-    (np.float32, 30, 1100, 600), (np.float32, 7, 1024, 1050), (np.float32, 13, 8300, 70),
-    (np.float64, 30, 600, 530), (np.float64, 5, 4099, 65)])
+    (np.float32, 30, 1100, 600), (np.float32, 16, 1024, 1050), (np.float32, 13, 8300, 70),
+    (np.float64, 30, 600, 530), (np.float64, 14, 4099, 65), (np.float32, 7, 1024, 1050)])
 def test_few_rows_of_a_large_product(dtype, M, N, K, transpose_a):
     """Panels that chunks pack for themselves: the bits of a product of many rows, packed before."""
     rng = np.random.default_rng(7)

@@ -329,7 +329,7 @@ cdef void run(Product *p) noexcept nogil:
         return
     deep = ceil_div(p.pieces, WINDOW_PIECES)
     window_k = min(p.K * size, WINDOW_PIECES * PIECE_BYTES)
-    if NEAR_FROM < p.cols * p.K * size and p.K > 64 and p.direct:
+    if NEAR_FROM < p.cols * p.K * size and p.K > 64 and p.direct and p.tiles > 1:
         # few rows, and R from memory: each chunk packs a piece of its panels, then uses it
         p.near = max(1, BLOCK_BYTES // (min(PIECE_BYTES, p.K * size) * nr))
         p.direct = p.panels
