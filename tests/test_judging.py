@@ -92,8 +92,16 @@ def test_every_system_is_judged_and_compared(name, tmp_path, capsys):
         place = {n: i for i, n in enumerate(judged.cohort.names)}
         again = judged.found[[place[n] for n in written.cohort.names]]
         np.testing.assert_allclose(again, written.found, rtol=2e-4, atol=1e-5)
-    assert run("evaluate", one, "--data", data, *(["--by", by] if name != "autoencoder" else [])
-               ) == 0
+    written_to = tmp_path / "judged"
+    assert run("evaluate", one, "--data", data, *(["--by", by] if name != "autoencoder" else []),
+               "--out", written_to) == 0
+    assert {p.name for p in written_to.iterdir()} == {
+        "metrics.json", "predictions.csv", "evaluation.png", "report.html"}
+    told = json.loads((written_to / "metrics.json").read_text())
+    assert set(told["scores"]) >= set(judged.score(judged.cohort, judged.found))
+    assert len((written_to / "predictions.csv").read_text().splitlines()) > len(judged.found)
+    assert f"{len(judged.found)} in all" in (written_to / "report.html").read_text()
+    assert run("evaluate", one, "--out", tmp_path / "other") == 2
     found = capsys.readouterr()
     assert "95 %" in found.out and (name == "autoencoder" or f"by {by} (95 %" in found.out)
     assert run("evaluate", one) == 0

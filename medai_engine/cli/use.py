@@ -35,6 +35,8 @@ def add_use(commands: Any, common: argparse.ArgumentParser) -> None:
     judge.add_argument("--by", nargs="+", metavar="COLUMN",
                        help="score the groups of a column apart, too: sex, age, site, ...")
     judge.add_argument("--patients", metavar="NAME", help=PATIENTS)
+    judge.add_argument("--out", metavar="FOLDER",
+                       help="where to write scores, predictions, figure and report of --data")
     judge.set_defaults(run=run_evaluate)
 
     versus = commands.add_parser("compare", parents=[common], help="two runs side by side",
@@ -101,7 +103,8 @@ def run_evaluate(options: argparse.Namespace) -> int:
     """Print scores."""
     from ..systems import commands
 
-    return commands.evaluate(options.folder, options.data, options.by, options.patients)
+    return commands.evaluate(options.folder, options.data, options.by, options.patients,
+                             options.out)
 
 
 def run_compare(options: argparse.Namespace) -> int:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, ParameterError, say
-from ..io import read_json
+from ..errors import DataError, MissingExtraError, ParameterError, say
+from ..io import read_json, write_json
 from ..io.files import write_atomically
 from ..training.evaluation import Score
 from . import deep, generative
-from .folder import Stopped, csv_text, system_of
+from .folder import Stopped, csv_text, new_folder, system_of, write_rows
 from .judging import SYSTEMS, judge
-from .report import floor_line, score_lines
+from .pictures import draw_evaluation
+from .report import floor_line, score_lines, write_report
 from .subgroups import by_subgroup, require_columns, subgroup_lines
 
 __all__ = ["SYSTEMS", "alone", "evaluate", "predict", "stopped", "synthesize", "train",
@@ -85,7 +87,7 @@ def predict(folder: str, data: str, out: str | None) -> int:
 
 
 def evaluate(folder: str, data: str | None, by: list[str] | None = None,
-             patients: str | None = None) -> int:
+             patients: str | None = None, out: str | None = None) -> int:
     """Print the scores of a run on its held-out samples, or on new ones with outcomes.
 
     Parameters
@@ -94,21 +96,43 @@ def evaluate(folder: str, data: str | None, by: list[str] | None = None,
         See ``judge``.
     by : list of str, optional
         Columns by which the samples are scored apart as well.
+    out : str, optional
+        A new folder for scores, predictions, figure and report.
     """
     if data is None:
-        if by:
-            raise ParameterError(say("evaluate", "--data PATH with --by", "none", "Pass the data, "
-                                     "or train with --by for the held-out samples"))
+        for name, value in (("--by", by), ("--out", out)):
+            if value:
+                raise ParameterError(say("evaluate", f"--data PATH with {name}", "none",
+                                         "Pass the data; the run folder has what training wrote "
+                                         "of the held-out samples (train with --by)"))
         print(f"{folder}: held out")
         print("\n".join(score_lines(saved(folder))))
         for line in subgroup_lines(read_json(Path(folder) / "metrics.json").get("subgroups", {})):
             print(line)
         return 0
-    part, found, score = judge(folder, data, patients)
+    part, found, score, title = judge(folder, data, patients)
     require_columns(part.about, by)
+    scores, groups = score(part, found), by_subgroup(score, part, found, by)
     print(f"{folder}: {len(found)} samples of {data}")
-    print("\n".join([*score_lines(score(part, found)),
-                     *subgroup_lines(by_subgroup(score, part, found, by))]))
+    print("\n".join([*score_lines(scores), *subgroup_lines(groups)]))
+    if out is not None:
+        place = new_folder(out, "evaluation")
+        options = {"run": folder, "data": data, "patients": patients, "by": by}
+        told = SimpleNamespace(
+            folder=place, classes=part.classes, notes=part.notes, subgroups=groups, scores=scores,
+            interrupted=False, system=SimpleNamespace(title=f"{title}: new samples"),
+            config={"options": options, "source": data, "target": part.target,
+                    "patients": {"in all": len(found)}})
+        write_json(place / "metrics.json", {
+            **options, "scores": {name: s._asdict() for name, s in scores.items()},
+            "subgroups": groups})
+        write_rows(place / "predictions.csv", *deep.predictions(told, part, found))
+        try:
+            draw_evaluation(part, found, place / "evaluation.png", f"{folder} on {data}")
+        except MissingExtraError as error:
+            part.notes.append(f"no plots: {error}")
+        write_report(told, of="samples that the run was given afterwards")
+        print(f"written: {', '.join(sorted(p.name for p in place.iterdir()))} in {place}")
     for note in part.notes:
         print(f"note: {note}", file=sys.stderr)
     return 0

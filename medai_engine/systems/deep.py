@@ -293,7 +293,7 @@ def write(run: Run, part: Cohort, found: np.ndarray) -> None:
     write_report(run)
 
 
-def predictions(run: Run, part: Cohort, found: np.ndarray) -> tuple[list[str], list[list[Any]]]:
+def predictions(run: Any, part: Cohort, found: np.ndarray) -> tuple[list[str], list[list[Any]]]:
     """Return the header and the rows of predictions, with outcomes where they are known."""
     known = [run.config["target"]] if len(part.y) == len(found) else []
     names, heads = part.heads()

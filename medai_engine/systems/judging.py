@@ -34,6 +34,7 @@ class Judged(NamedTuple):
     cohort: Cohort
     found: np.ndarray
     score: Callable[[Cohort, np.ndarray], dict[str, Score]]
+    title: str = ""  # of the system
 
 
 def judge(folder: str | Path, data: str, patients: str | None = None) -> Judged:
@@ -59,16 +60,18 @@ def judge(folder: str | Path, data: str, patients: str | None = None) -> Judged:
         risk = load_risk(folder)
         part = _rows(risk, read_csv(data), patients)
         p = risk.risk(part.table)
-        return Judged(part.cohort, np.stack([1 - p, p], axis=1), Cohort.scores)
+        return Judged(part.cohort, np.stack([1 - p, p], axis=1), Cohort.scores,
+                      risk.system.title)
     if name == "treatment":
         treatment = load_treatment(folder)
         part = _rows(treatment, read_csv(data), patients)
-        return Judged(part.cohort, treatment.probabilities(part.table), score)
+        return Judged(part.cohort, treatment.probabilities(part.table), score,
+                      treatment.system.title)
     run = deep.load_run(folder, SYSTEMS)
     cohort = run.system.read(data, run.config, patients)
     if not len(cohort.y):
         raise _unknown(data, run.config["target"])
-    return Judged(cohort, run.outputs(cohort), run.system.scores)
+    return Judged(cohort, run.outputs(cohort), run.system.scores, run.system.title)
 
 
 class _Part(NamedTuple):

@@ -11,7 +11,7 @@ import numpy as np
 from ..training.plots import HELD, QUIET, TRAIN, _figure, _write, plot_history, plot_predictions
 from .deep import IGNORED, Cohort, Run
 
-__all__ = ["draw", "draw_confusion", "draw_images", "draw_values"]
+__all__ = ["draw", "draw_confusion", "draw_evaluation", "draw_images", "draw_values"]
 
 
 def draw(run: Run, part: Cohort, found: np.ndarray) -> None:
@@ -19,20 +19,25 @@ def draw(run: Run, part: Cohort, found: np.ndarray) -> None:
     title = f"{run.config['source']}"
     plot_history(run.history, run.folder / "history.png", f"{title}, training",
                  {"loss": "cross-entropy (nats)" if run.classes else "mean squared error"})
-    path, held = run.folder / "evaluation.png", f"{title}, {len(part.y)} held out"
-    if not run.classes and part.y.ndim > 1 and part.x.ndim != 4:
+    draw_evaluation(part, found, run.folder / "evaluation.png",
+                    f"{title}, {len(part.y)} held out")
+
+
+def draw_evaluation(part: Cohort, found: np.ndarray, path: Path, held: str) -> None:
+    """Draw what the outputs for samples with known outcomes say, under the title ``held``."""
+    if not part.classes and part.y.ndim > 1 and part.x.ndim != 4:
         draw_errors(((found - part.y) ** 2).mean(axis=1), path, held)
-    elif not run.classes and part.y.ndim > 1:
+    elif not part.classes and part.y.ndim > 1:
         chosen = np.linspace(0, len(part.y) - 1, 8).astype(int)
         pairs = np.concatenate([part.x[chosen], found[chosen].reshape(part.x[chosen].shape)])
-        draw_images(pairs, ["held out"] * 8 + ["from its code"] * 8, path, held)
-    elif not run.classes:
-        draw_values(part.y, found, path, held, run.config["target"])
-    elif part.y.ndim == 1 and len(run.classes) == 2:
-        plot_predictions(part.y, found[:, 1], path, (run.classes[0], run.classes[1]), held)
+        draw_images(pairs, ["as it is"] * 8 + ["from its code"] * 8, path, held)
+    elif not part.classes:
+        draw_values(part.y, found, path, held, part.target)
+    elif part.y.ndim == 1 and len(part.classes) == 2:
+        plot_predictions(part.y, found[:, 1], path, (part.classes[0], part.classes[1]), held)
     else:
         known = part.y != IGNORED
-        draw_confusion(part.y[known], found[known].argmax(axis=-1), run.classes, path, held)
+        draw_confusion(part.y[known], found[known].argmax(axis=-1), part.classes, path, held)
 
 
 def draw_confusion(y: np.ndarray, guess: np.ndarray, classes: Sequence[str], path: Path,

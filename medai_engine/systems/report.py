@@ -31,7 +31,7 @@ MEANING = {
 }
 OF_CLASS = {"sensitivity": "share of this class that was called so",
             "ppv": "share of those called so that are of this class"}
-FIGURES = {"evaluation.png": "What the held-out samples say",
+FIGURES = {"evaluation.png": "What these samples say",
            "samples.png": "Samples", "history.png": "How it was trained"}
 
 
@@ -48,8 +48,19 @@ def floor_line(name: str, reached: float, floor: float) -> str:
             f"{floor} for this data")
 
 
-def write_report(run: Any, scores: dict[str, Any] | None = None) -> None:
-    """Write report.html into a run's folder; ``scores`` where they are not the run's."""
+def write_report(run: Any, scores: dict[str, Any] | None = None,
+                 of: str = "held-out samples, which training never saw") -> None:
+    """Write report.html into a run's folder.
+
+    Parameters
+    ----------
+    run : Run, Risk or Treatment
+        Whatever has their ``folder``, ``config``, ``classes``, ``notes`` and ``subgroups``.
+    scores : dict of str to Score, optional
+        Where they are not the run's.
+    of : str
+        What was scored.
+    """
     config = run.config
     counts = ", ".join(f"{n} {part}" for part, n in config["patients"].items())
     classes = f" ({', '.join(run.classes)})" if run.classes else ""
@@ -59,7 +70,7 @@ def write_report(run: Any, scores: dict[str, Any] | None = None) -> None:
              _meaning(name)) for name, s in (scores or run.scores).items()]
     page.save(run.folder / "report.html", page.page(
         run.system.title, *notes,
-        page.section("Scores on held-out samples, which training never saw", page.table(
+        page.section(f"Scores on {of}", page.table(
             ("score", "value", "95 % interval", "meaning"), rows, right=(1, 2))),
         *_subgroups(run.subgroups), *_figures(run.folder, FIGURES),
         page.section("How to read this", "An interval says where the score would lie with other "

@@ -29,7 +29,6 @@ from ..estimators import (
 )
 from ..io import load, read_json, write_json
 from ..training.evaluation import Score, evaluate_classes
-from ..training.plots import plot_predictions
 from .cohort import Cohort, rows_of
 from .folder import new_folder, read_config, write_rows
 from .report import write_report
@@ -319,13 +318,10 @@ def write_run(run: Treatment, held: Table, part: Cohort, x: np.ndarray, p: np.nd
         write_rows(folder / "held_out.csv", held.names,
                    zip(*(column.tolist() for column in held.columns.values()), strict=True))
     try:
-        from .pictures import draw_confusion
+        from .pictures import draw_evaluation
 
-        path, title = folder / "evaluation.png", f"{held.source}: {len(y)} held-out patients"
-        if len(classes) == 2:
-            plot_predictions(y, p[:, 1], path, (classes[0], classes[1]), title)
-        else:
-            draw_confusion(y, p.argmax(axis=1), classes, path, title)
+        draw_evaluation(part, p, folder / "evaluation.png",
+                        f"{held.source}: {len(y)} held-out patients")
     except MissingExtraError as error:
         run.notes.append(f"no plots: {error}")
     write_report(run)
