@@ -71,6 +71,8 @@ def all_of(text, shape, arrays):
     rows = x.reshape(-1, C)
     affine = run(text.channel_affine, [rows, g.reshape(-1, C)[0].copy(), weight, bias],
                  [rows.shape])
+    affine += run(text.channel_affine_grad, [g.reshape(-1, C), rows, bias, weight],
+                  [rows.shape, (C,), (C,)])
     return [y, mean, var, *grads, *affine]
 
 
@@ -88,10 +90,11 @@ def test_within_rounding(text, shape, dtype):
     found = all_of(text, shape, arrays)
     m = n * C // groups
     steep = float(1 / np.sqrt(exact[2] + EPS).min()) * (1 + float(np.abs(arrays[0]).max()))
-    names = ["y", "mean", "var", "dx", "dweight", "dbias", "affine"]
+    names = ["y", "mean", "var", "dx", "dweight", "dbias", "affine", "g scale", "dscale", "dshift"]
     for name, got, want in zip(names, found, exact, strict=True):
-        terms = outer * m if name in ("dweight", "dbias") else m
-        scale = np.abs(want).max() + float(name in ("dweight", "dbias")) * np.sqrt(terms)
+        summed = name in ("dweight", "dbias", "dscale", "dshift")
+        terms = outer * m if summed else m
+        scale = np.abs(want).max() + float(summed) * np.sqrt(terms)
         bound = (8 + 2 * np.sqrt(terms)) * np.finfo(dtype).eps * scale * (
             steep if name in ("y", "dx", "dweight") else 1 + float(np.abs(arrays[0]).max()))
         worst = np.abs(got - want).max()

@@ -16,6 +16,7 @@ from numpy cimport (
     PyArray_BYTES,
     PyArray_DIM,
     PyArray_ITEMSIZE,
+    PyArray_NBYTES,
     PyArray_TYPE,
     import_array,
     ndarray,
@@ -26,7 +27,7 @@ from ..threads.pool cimport parallel_for, scratch
 
 import_array()
 
-__all__ = ["channel_affine", "norm", "norm_grad"]
+__all__ = ["channel_affine", "channel_affine_grad", "norm", "norm_grad"]
 
 cdef extern from "norm.h" nogil:
     struct norm_kernels:
@@ -36,7 +37,10 @@ cdef extern from "norm.h" nogil:
                              Py_ssize_t C, Py_ssize_t groups, void *mean, void *var, void *center,
                              const void *weight, void *scale, double eps) noexcept nogil
         void (*affine)(const void *x, Py_ssize_t rows, Py_ssize_t C, const void *center,
-                       const void *scale, const void *shift, void *y) noexcept nogil
+                       const void *scale, const void *shift, void *y, int far) noexcept nogil
+        void (*affine_grad)(const void *g, const void *x, Py_ssize_t rows, Py_ssize_t C,
+                            const void *center, const void *scale, void *dx, void *sums,
+                            void *block, int far) noexcept nogil
         void (*dots)(const void *g, const void *x, Py_ssize_t rows, Py_ssize_t C,
                      const void *mean, Py_ssize_t W, void *sums, void *block) noexcept nogil
         void (*join_dots)(void *parts, Py_ssize_t pieces, Py_ssize_t n, Py_ssize_t C,
@@ -44,22 +48,23 @@ cdef extern from "norm.h" nogil:
                           const void *mean, const void *var, const void *weight,
                           void *coefficients, double eps) noexcept nogil
         void (*combine)(const void *g, const void *x, Py_ssize_t rows, Py_ssize_t C,
-                        const void *coefficients, void *dx) noexcept nogil
+                        const void *coefficients, void *dx, int far) noexcept nogil
         void (*add_up)(const void *parts, Py_ssize_t count, Py_ssize_t step, Py_ssize_t C,
                        void *dweight, void *dbias) noexcept nogil
         void (*rows)(const void *x, const void *weight, const void *bias, void *y, void *mean,
                      void *var, Py_ssize_t rows, Py_ssize_t groups, Py_ssize_t W,
-                     double eps) noexcept nogil
+                     double eps, int far) noexcept nogil
         void (*rows_grad)(const void *g, const void *g_mean, const void *g_var, const void *x,
                           const void *mean, const void *var, const void *weight, void *dx,
                           void *sums, Py_ssize_t rows, Py_ssize_t groups, Py_ssize_t W,
-                          double eps) noexcept nogil
+                          double eps, int far) noexcept nogil
     const norm_kernels *norm_kernels_table[][2]
 
 cdef enum:
     PIECE = 65536   # elements: what two passes find in a core's own cache
     SHARED = 1 << 21  # elements of an outer index that stay in the cache of all cores
     CHUNK = 16384   # elements that are worth another thread
+    FAR = 1 << 25   # bytes of a result that no cache holds
     ROWS = 32       # least rows of a piece and of a chunk of lines, whose sums cost as much as one
 
 cdef struct Job
@@ -80,6 +85,7 @@ cdef struct Job:
     char *channels      # (outer, 4, C): what the second pass needs of each channel
     Py_ssize_t item, outer, n, C, groups, piece, pieces, grain, begin, count
     double eps
+    int far             # whether results go past the caches
     step_fn steps[3]
     int first, last     # which steps this pass takes
 
@@ -92,6 +98,7 @@ cdef void fill(Job *job, ndarray x, ndarray weight, ndarray mean, ndarray var, n
     job.mean = PyArray_BYTES(mean)
     job.var = PyArray_BYTES(var)
     job.out = PyArray_BYTES(out)
+    job.far = PyArray_NBYTES(out) >= FAR
     job.item = PyArray_ITEMSIZE(x)
     job.outer = PyArray_DIM(x, 0)
     job.n = PyArray_DIM(x, 1)
@@ -138,7 +145,7 @@ cdef void write(Job *job, Py_ssize_t k) noexcept nogil:
     cdef Py_ssize_t line = job.C * job.item, at = start(job, k) * line
     cdef char *values = channels(job, k // job.pieces)
     job.kernels.affine(job.x + at, length(job, k), job.C, values, values + line, job.bias,
-                       job.out + at)
+                       job.out + at, job.far)
 
 
 cdef void measure_grad(Job *job, Py_ssize_t k) noexcept nogil:
@@ -158,7 +165,7 @@ cdef void join_grad(Job *job, Py_ssize_t o) noexcept nogil:
 cdef void write_grad(Job *job, Py_ssize_t k) noexcept nogil:
     cdef Py_ssize_t at = start(job, k) * job.C * job.item
     job.kernels.combine(job.g + at, job.x + at, length(job, k), job.C,
-                        channels(job, k // job.pieces), job.out + at)
+                        channels(job, k // job.pieces), job.out + at, job.far)
 
 
 # ---- passes ----
@@ -206,7 +213,7 @@ cdef void chunk_of_lines(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil
     cdef Py_ssize_t group = first * job.groups * job.item
     job.kernels.rows(job.x + first * line, job.weight, job.bias, job.out + first * line,
                      job.mean + group, job.var + group, min(job.grain, job.outer - first),
-                     job.groups, job.C // job.groups, job.eps)
+                     job.groups, job.C // job.groups, job.eps, job.far)
 
 
 cdef void chunk_of_lines_grad(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
@@ -216,7 +223,8 @@ cdef void chunk_of_lines_grad(void *ctx, Py_ssize_t chunk, int worker) noexcept 
     job.kernels.rows_grad(
         job.g + first * line, job.g_mean + group, job.g_var + group, job.x + first * line,
         job.mean + group, job.var + group, job.weight, job.out + first * line, part(job, chunk),
-        min(job.grain, job.outer - first), job.groups, job.C // job.groups, job.eps)
+        min(job.grain, job.outer - first), job.groups, job.C // job.groups, job.eps,
+        job.far)
 
 
 def norm(ndarray x, ndarray weight, ndarray bias, ndarray y, ndarray mean, ndarray var,
@@ -256,24 +264,54 @@ def norm_grad(ndarray g, ndarray g_mean, ndarray g_var, ndarray x, ndarray mean,
                            PyArray_BYTES(dbias))
 
 
+# ---- known statistics ----
+
 cdef void affine_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
     cdef Job *job = <Job *>ctx
     cdef Py_ssize_t first = chunk * job.grain, at = first * job.C * job.item
     job.kernels.affine(job.x + at, min(job.grain, job.outer - first), job.C, job.mean,
-                       job.weight, job.bias, job.out + at)
+                       job.weight, job.bias, job.out + at, job.far)
 
 
-def channel_affine(ndarray x, ndarray center, ndarray scale, ndarray shift, ndarray y):
-    cdef Job job
+cdef void affine_grad_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef Job *job = <Job *>ctx
+    cdef Py_ssize_t line = job.C * job.item, first = chunk * job.grain, at = first * line
+    job.kernels.affine_grad(job.g + at, job.x + at, min(job.grain, job.outer - first), job.C,
+                            job.mean, job.weight, job.out + at, job.parts + 2 * chunk * line,
+                            scratch(0, 2 * line), job.far)
+
+
+cdef void fill_rows(Job *job, ndarray x, ndarray center, ndarray scale, ndarray out) noexcept:
     job.kernels = norm_kernels_table[isa.level][PyArray_TYPE(x) == NPY_DOUBLE]
     job.x = PyArray_BYTES(x)
     job.mean = PyArray_BYTES(center)
     job.weight = PyArray_BYTES(scale)
-    job.bias = PyArray_BYTES(shift)
-    job.out = PyArray_BYTES(y)
+    job.out = PyArray_BYTES(out)
+    job.far = PyArray_NBYTES(out) >= FAR
     job.item = PyArray_ITEMSIZE(x)
     job.outer = PyArray_DIM(x, 0)
     job.C = PyArray_DIM(x, 1)
+
+
+def channel_affine(ndarray x, ndarray center, ndarray scale, ndarray shift, ndarray y):
+    cdef Job job
+    fill_rows(&job, x, center, scale, y)
+    job.bias = PyArray_BYTES(shift)
     job.grain = max(1, CHUNK // job.C)
     with nogil:
         parallel_for(affine_chunk, &job, (job.outer + job.grain - 1) // job.grain)
+
+
+def channel_affine_grad(ndarray g, ndarray x, ndarray center, ndarray scale, ndarray dx,
+                        ndarray dscale, ndarray dshift):
+    cdef Job job
+    cdef Py_ssize_t count
+    fill_rows(&job, x, center, scale, dx)
+    job.g = PyArray_BYTES(g)
+    job.grain = max(ROWS, CHUNK // job.C)
+    count = max(1, (job.outer + job.grain - 1) // job.grain)
+    with nogil:
+        job.parts = <char *>scratch(2, 2 * count * job.C * job.item)
+        parallel_for(affine_grad_chunk, &job, count)
+        job.kernels.add_up(job.parts, count, 2 * job.C, job.C, PyArray_BYTES(dscale),
+                           PyArray_BYTES(dshift))

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numba import njit
 
-__all__ = ["channel_affine", "norm", "norm_grad"]
+__all__ = ["channel_affine", "channel_affine_grad", "norm", "norm_grad"]
 
 kernel = njit(nogil=True, cache=True, error_model="numpy")
 
@@ -72,3 +72,16 @@ def channel_affine(x, center, scale, shift, y):
     for i in range(rows):
         for c in range(C):
             y[i, c] = (x[i, c] - center[c]) * scale[c] + shift[c]
+
+
+@kernel
+def channel_affine_grad(g, x, center, scale, dx, dscale, dshift):
+    rows, C = x.shape
+    to_scale, to_shift = np.zeros(C), np.zeros(C)
+    for i in range(rows):
+        for c in range(C):
+            dx[i, c] = g[i, c] * scale[c]
+            to_scale[c] += g[i, c] * (x[i, c] - center[c])
+            to_shift[c] += g[i, c]
+    dscale[:] = to_scale
+    dshift[:] = to_shift

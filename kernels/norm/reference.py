@@ -14,10 +14,12 @@ Gradient, with A = sum_nw g weight and B = sum_nw g weight (x - mean):
     dx      = r weight g - r A / m - r^3 (x - mean) B / m + g_mean / m + 2 g_var (x - mean) / m
     dweight = sum_on g (x - mean) r,   dbias = sum_on g
 
-channel_affine, y = (x - center_c) scale_c + shift_c, is normalisation with known statistics.
+channel_affine, y = (x - center_c) scale_c + shift_c, is normalisation with known statistics; its
+gradient is dx = g scale, dscale = sum g (x - center), dshift = sum g.
 
 Bytes: norm reads x twice and writes it once, norm_grad reads g and x twice and writes dx once
-(a line of a layer norm, and what fits the cache, once); channel_affine reads and writes x once.
+(a line of a layer norm, and what fits the cache, once); channel_affine and its gradient read their
+inputs and write their results once.
 
 Source: Ioffe, Szegedy, "Batch normalization" (2015); Ba, Kiros, Hinton, "Layer normalization"
 (2016); Wu, He, "Group normalization" (2018).
@@ -25,7 +27,7 @@ Source: Ioffe, Szegedy, "Batch normalization" (2015); Ba, Kiros, Hinton, "Layer 
 
 import numpy as np
 
-__all__ = ["channel_affine", "norm", "norm_grad"]
+__all__ = ["channel_affine", "channel_affine_grad", "norm", "norm_grad"]
 
 
 def norm(x, weight, bias, y, mean, var, eps):
@@ -59,3 +61,9 @@ def norm_grad(g, g_mean, g_var, x, mean, var, weight, dx, dweight, dbias, eps):
 
 def channel_affine(x, center, scale, shift, y):
     y[...] = (x - center) * scale + shift
+
+
+def channel_affine_grad(g, x, center, scale, dx, dscale, dshift):
+    dx[...] = g * scale
+    dscale[...] = (g * (x - center)).sum(axis=0)
+    dshift[...] = g.sum(axis=0)

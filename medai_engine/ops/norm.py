@@ -152,9 +152,12 @@ def _affine_infer(x: np.ndarray, center: np.ndarray, scale: np.ndarray,
 def _affine_prepare(arrays: list[np.ndarray], outs: list[np.ndarray],
                     params: dict[str, Any]) -> list[np.ndarray]:
     x, *channels = arrays
+    return [_rows(x), *channels, _rows(outs[0])]
+
+
+def _rows(x: np.ndarray) -> np.ndarray:
     C = x.shape[-1]
-    rows = x.size // C if C else 0
-    return [x.reshape(rows, C), *channels, outs[0].reshape(rows, C)]
+    return x.reshape(x.size // C if C else 0, C)
 
 
 def _down(t: Tensor) -> Tensor:
@@ -162,13 +165,49 @@ def _down(t: Tensor) -> Tensor:
     return apply(SUM, t, axis=tuple(range(t.data.ndim - 1)), keepdims=False)
 
 
+def _affine_vjp(g: Tensor, x: Tensor, center: Tensor, scale: Tensor,
+                needs: Any) -> list[Tensor | None]:
+    if not any(needs[1:]):
+        return [g * scale, None, None, None]
+    dx, dscale, dshift = apply(CHANNEL_AFFINE_GRAD, g, x, center, scale)
+    return [dx, -(dshift * scale) if needs[1] else None, dscale, dshift]
+
+
 CHANNEL_AFFINE: Op = define(
     "channel_affine", infer=_affine_infer, kernel="channel_affine", prepare=_affine_prepare,
-    vjp={"x": lambda g, scale: g * scale, "center": lambda g, scale: -(_down(g) * scale),
-         "scale": lambda g, x, center: _down(g * (x - center)), "shift": lambda g: _down(g)},
+    vjp=_affine_vjp,
     work=lambda arrays, outs, params: (0, 3 * arrays[0].size), analytic=True, inplace=["x"],
     linear=[("x", "center", "shift"), ("scale", "shift")], onnx="BatchNormalization",
     doc="y = (x - center) scale + shift, one entry of each per channel, the last axis of x")
+
+
+def _affine_grad_infer(g: np.ndarray, x: np.ndarray, center: np.ndarray,
+                       scale: np.ndarray) -> list[Spec]:
+    if g.shape != x.shape:
+        raise ShapeError(say("channel_affine_grad", f"g of shape {x.shape}", str(g.shape),
+                             "Pass what channel_affine took"))
+    return [(x.shape, x.dtype), (scale.shape, x.dtype), (scale.shape, x.dtype)]
+
+
+def _affine_grad_prepare(arrays: list[np.ndarray], outs: list[np.ndarray],
+                         params: dict[str, Any]) -> list[np.ndarray]:
+    g, x, *channels = arrays
+    dx, *sums = outs
+    return [_rows(g), _rows(x), *channels, _rows(dx), *sums]
+
+
+def _affine_grad_vjp(u: Tensor, p: Tensor, q: Tensor, g: Tensor, x: Tensor, center: Tensor,
+                     scale: Tensor) -> tuple[Tensor, ...]:
+    """Differentiate <u, dx> + <p, dscale> + <q, dshift> in all four inputs."""
+    return u * scale + p * (x - center) + q, p * g, -(p * _down(g)), _down(u * g)
+
+
+CHANNEL_AFFINE_GRAD: Op = define(
+    "channel_affine_grad", infer=_affine_grad_infer, kernel="channel_affine_grad",
+    outputs=("dx", "dscale", "dshift"), prepare=_affine_grad_prepare, vjp=_affine_grad_vjp,
+    work=lambda arrays, outs, params: (0, max(0, 5 * arrays[1].size - 2 * arrays[3].size)),
+    analytic=True, linear=[("g",)], onnx="none: a gradient",
+    doc="dx = g scale, dscale = sum g (x - center), dshift = sum g: gradients of channel_affine")
 
 
 def channel_affine(x: Any, center: Any, scale: Any, shift: Any) -> Tensor:

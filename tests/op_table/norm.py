@@ -125,3 +125,22 @@ row("channel_affine", lambda r: [
          bad(DTypeError, "the same for all", np.zeros((2, 4), int), r0(4), r0(4), r0(4))],
     pins=[pin([[5.0, -2.0]], [[3.0, 4.0]], [1.0, 2.0], [2.0, -1.0], [1.0, 0.0],
               gradients=[[[2.0, -1.0]], [-2.0, 1.0], [2.0, 2.0], [1.0, 1.0]])])
+
+
+def _torch_affine_grad(g: Any, x: Any, center: Any, scale: Any) -> Any:
+    """Return the gradients of <g, y> in x, scale and shift by PyTorch's reverse pass."""
+    leaves = x, scale, torch().zeros_like(scale)
+    for leaf in leaves:
+        leaf.requires_grad_()
+    return torch().autograd.grad((g * ((x - center) * scale + leaves[2])).sum(), leaves)
+
+
+row("channel_affine_grad", lambda r: [
+        sample(r.normal(*shape), r.normal(*shape), r.normal(shape[-1]), r.normal(shape[-1]))
+        for shape in [(2, 3), (3, 4, 5), (7,), (1, 1), (0, 3)]],
+    large=lambda r: sample(r.normal(9000, 67), r.normal(9000, 67), r.normal(67), r.normal(67)),
+    terms=lambda g, x, center, scale: (x.size // x.shape[-1] + 1, (
+        abs(g * scale), (abs(g) * (abs(x) + abs(center))).reshape(-1, x.shape[-1]).sum(0),
+        abs(g).reshape(-1, x.shape[-1]).sum(0))),
+    oracles={"torch": _torch_affine_grad},
+    bad=[bad(ShapeError, r"g of shape \(2, 4\)", r0(2, 3), r0(2, 4), r0(4), r0(4))])

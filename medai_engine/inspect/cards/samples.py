@@ -238,6 +238,9 @@ row("norm_grad", "g (B, N, C), g_mean (B, G), g_var (B, G), x (B, N, C), mean (B
     _behind_norm)
 row("channel_affine", "x (N, C), center (C), scale (C), shift (C) -> y (N, C)", "0", "3 N C",
     lambda: ([normal(128, 32), normal(32), between(0.5, 2, 32), normal(32, seed=1)], {}))
+row("channel_affine_grad", "g (N, C), x (N, C), center (C), scale (C) -> dx (N, C), dscale (C), "
+    "dshift (C)", "0", "5 N C - 2 C",
+    lambda: ([normal(128, 32), normal(128, 32, seed=1), normal(32), between(0.5, 2, 32)], {}))
 row("dropout", "x (N) -> y (N)", "0", "N",
     lambda: ([normal(4096)], {"seed": 0, "offset": 0, "p": 0.25}))
 

@@ -44,6 +44,7 @@ INNER = {
     "norm": ("norm/norm.inc", "block_moments"),
     "norm_grad": ("norm/norm.inc", "row_combine"),
     "channel_affine": ("norm/norm.inc", "row_affine"),
+    "channel_affine_grad": ("norm/norm.inc", "row_dots"),
     "embedding": ("embedding/fast.pyx", "gather_chunk"),
     "embedding_grad": ("embedding/embedding.inc", "sum_rows"),
     "program": ("program/fast.pyx", "run_chunk"),

@@ -102,10 +102,13 @@ LAYERS: dict[str, dict[str, str]] = {
              "second derivatives come from the product rule on these, with r' = -r^3 / 2 in the "
              "variance. The rule returns all seven."},
     "channel_affine": {
-        "x": "y = (x - center) scale + shift is linear in x with slope scale.",
-        "center": "slope -scale, and a channel's center is used at every place: summed over them.",
-        "scale": "slope x - center, summed over the places of the channel.",
-        "shift": "slope 1, summed over the places of the channel."},
+        "*": "y = (x - center) scale + shift is linear in x with slope scale, in center with slope "
+             "-scale, in scale with slope x - center, in shift with slope 1; what a channel has one "
+             "of is used at every place: its gradient is summed over them."},
+    "channel_affine_grad": {
+        "*": "dx = g scale, dscale = sum g (x - center) and dshift = sum g are linear in g: with "
+             "the cotangents u, p and q its gradient is u scale + p (x - center) + q. x meets p g, "
+             "center the sum of -p g, scale the sum of u g."},
     "dropout": {"x": "the mask is a constant of the call: y = x m with m = 0 or 1 / (1 - p). The "
                      "same mask multiplies g; it is drawn again from its counter, not kept."},
     # sequences
