@@ -277,7 +277,7 @@ BAD = {
                  lambda v: [*v[:3], "p0,inf,120,text,good", *v[4:]],
                  "line 4, column 'pulse': expected a finite number"),
     "a name in a number": (["prognosis", "--data", "h.csv", "--target", "pressure"], None,
-                           "name it with --patients"),
+                           "pass --patients 'patient'"),
     "a table for images": (["diagnosis", "--data", "h.csv"], None, "sub-folder per class, got a f"),
     "a window of words": (["diagnosis", "--window", "bright"], None, "lung, soft, bone"),
     "a window of three": (["diagnosis", "--window", "1", "2", "3"], None, "center and width"),

@@ -242,8 +242,8 @@ class Columns:
                     f"{column[row]!r}, one of {len(values)} different texts",
                     "Write decimals with a point: 1.5, not 1,5" if _number(
                         str(column[row]).replace(",", ".")) else
-                    "Correct the entry, remove the column if it is a note, or name it with "
-                    "--patients if it says whose row it is"))
+                    "Correct the entry, or remove the column if it is a name or a note; if it "
+                    f"names the patient, pass --patients {name!r}"))
             plan.append({"name": name, "values": values, "fill": None})
         return cls(plan)
 

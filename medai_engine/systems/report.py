@@ -124,8 +124,8 @@ def _subgroups(found: dict[str, Any]) -> list[page.Html]:
                                                            right=range(1, len(header) - 1))))
     if parts:
         parts.append(page.Html("<p class=dim>Value with its 95 % interval. Groups whose intervals "
-                               "overlap may well be served alike; of a group that is flagged too "
-                               "few samples were held out to tell.</p>"))
+                               "overlap may well be served alike; of a group that is flagged "
+                               "there are too few samples to tell.</p>"))
     return parts
 
 
