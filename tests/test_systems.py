@@ -397,6 +397,10 @@ def test_synthetic_cases(tmp_path, capsys):
     with np.load(tmp_path / "cases.npz") as cases:
         assert cases["x"].shape == (30, 8, 8, 1) and np.bincount(cases["y"]).tolist() == [3] * 10
     assert "copies of training cases: 0 of 30" in capsys.readouterr().out
+    capsys.readouterr()
+    for words in (["predict", folder, "--data", "x.npz"], ["evaluate", folder, "--data", "x.npz"],
+                  ["compare", folder, folder]):
+        assert run(*words) == 2 and f"medai synthesize {folder}" in capsys.readouterr().err
     assert run("synthesize", tmp_path) == 2
 
 

@@ -63,9 +63,9 @@ def add_use(commands: Any, common: argparse.ArgumentParser) -> None:
 def run_predict(options: argparse.Namespace) -> int:
     """Predict the rows of a file, and score them where the outcome is known."""
     from ..systems import commands, treatment_command
-    from ..systems.folder import system_of
+    from ..systems.judging import predicting
 
-    name = system_of(options.folder)
+    name = predicting(options.folder)
     if name == "treatment":
         return treatment_command.predict(options.folder, options.data, options.out)
     if name in commands.SYSTEMS:

@@ -21,9 +21,10 @@ def _random(seed: int, stream: int) -> np.random.Generator:
                                                              np.uint64)))
 
 
-def _count(where: str, n: int, least: int) -> int:
+def _count(where: str, n: int, least: int, name: str = "n") -> int:
     if not isinstance(n, (int, np.integer)) or n < least:
-        raise ParameterError(say(where, f"n of {least} or more", repr(n), f"Use n={least}"))
+        raise ParameterError(say(where, f"{name} of {least} or more", repr(n),
+                                 f"Use {name}={least}"))
     return int(n)
 
 
@@ -70,7 +71,7 @@ def slices(n: int = 2000, size: int = 64, seed: int = 0) -> Slices:
     >>> x.shape, int(y.sum()), len(set(patients.tolist()))
     ((8, 64, 64, 1), 4, 2)
     """
-    n, size = _count("slices", n, 1), _count("slices", size, 32)
+    n, size = _count("slices", n, 1), _count("slices", size, 32, "size")
     rng = _random(seed, 1)
     patients = np.arange(n) // 4
     y = np.arange(n) % 2

@@ -105,8 +105,7 @@ def evaluate(folder: str, data: str | None, by: list[str] | None = None,
                 raise ParameterError(say("evaluate", f"--data PATH with {name}", "none",
                                          "Pass the data; the run folder has what training wrote "
                                          "of the held-out samples (train with --by)"))
-        print(f"{folder}: held out")
-        print("\n".join(score_lines(saved(folder))))
+        print("\n".join([f"{folder}: held out", *score_lines(saved(folder))]))
         for line in subgroup_lines(read_json(Path(folder) / "metrics.json").get("subgroups", {})):
             print(line)
         return 0

@@ -18,8 +18,7 @@ from ..training.comparison import (
     score_difference,
 )
 from .cohort import IGNORED, Cohort
-from .folder import system_of
-from .judging import Judged, held_out, judge
+from .judging import Judged, held_out, judge, predicting
 
 __all__ = ["compare", "differences"]
 
@@ -29,13 +28,10 @@ LESS = {"brier", "log_loss", "mae", "rmse", "mse"}  # is better
 
 def compare(first: str, second: str, data: str | None = None, patients: str | None = None) -> int:
     """Print the scores of two runs of one system on the same cases, with paired tests."""
-    kinds = system_of(first), system_of(second)
+    kinds = predicting(first), predicting(second)
     if kinds[0] != kinds[1]:
         raise ParameterError(say("compare", "two runs of one system", f"{kinds[0]} and {kinds[1]}",
                                  "Compare runs that answer the same question"))
-    if kinds[0] == "synthesize":
-        raise ParameterError(say("compare", "runs that predict", "generators",
-                                 "See metrics.json in each folder"))
     if data is None:
         one, two = held_out(first), held_out(second)
         own = [read_json(Path(f) / "config.json")["options"]["data"] for f in (first, second)]

@@ -22,7 +22,7 @@ from .risk import Risk, load_risk
 from .sequences import Histories, Phases
 from .treatment import Treatment, load_treatment, score
 
-__all__ = ["SYSTEMS", "Judged", "held_out", "judge"]
+__all__ = ["SYSTEMS", "Judged", "held_out", "judge", "predicting"]
 
 SYSTEMS: dict[str, deep.System] = {system.name: system for system in (
     Prognosis(), Diagnosis(), Histories(), Phases(), Autoencoder())}
@@ -55,7 +55,7 @@ def judge(folder: str | Path, data: str, patients: str | None = None) -> Judged:
     DataError
         When the outcomes are not there.
     """
-    name = system_of(folder)
+    name = predicting(folder)
     if name == "risk":
         risk = load_risk(folder)
         part = _rows(risk, read_csv(data), patients)
@@ -72,6 +72,15 @@ def judge(folder: str | Path, data: str, patients: str | None = None) -> Judged:
     if not len(cohort.y):
         raise _unknown(data, run.config["target"])
     return Judged(cohort, run.outputs(cohort), run.system.scores, run.system.title)
+
+
+def predicting(folder: str | Path) -> str:
+    """Return the system of a run folder, refusing one that makes cases up."""
+    name = system_of(folder)
+    if name == "synthesize":
+        raise DataError(say(str(folder), "a run that predicts", "a generator of made-up cases",
+                            f"Use medai synthesize {folder}"))
+    return name
 
 
 class _Part(NamedTuple):
