@@ -543,4 +543,73 @@ found = [ops.convert_to_numpy(v) for v in (
     ops.shape(t)[0] * ops.ones((1,)), ops.arange(4), ops.equal(t, t), ops.tanh(t), ops.std(t),
     ops.var(t, axis=0), ops.cumsum(t, axis=0), ops.norm(t), ops.dot(t, ops.transpose(t)))]
 """,
+    "activations as functions": """
+from keras.activations import relu, softmax
+model = numbered(keras.Sequential([keras.Input((6,)), layers.Dense(4, activation=relu),
+    layers.Dense(3, activation=keras.activations.softmax)]))
+found = [model.predict(x, verbose=0), keras.ops.convert_to_numpy(keras.activations.tanh(
+    keras.ops.convert_to_tensor(x))), keras.ops.convert_to_numpy(keras.activations.get("elu")(
+    keras.ops.convert_to_tensor(x)))]
+""",
+    "short names of layers": """
+found = [getattr(layers, name).__name__ for name in ("MaxPool1D", "MaxPool2D", "MaxPool3D",
+    "AvgPool1D", "AvgPool2D", "AvgPool3D", "GlobalMaxPool1D", "GlobalMaxPool2D",
+    "GlobalAvgPool1D", "GlobalAvgPool2D", "Convolution1D", "Convolution2D", "Convolution3D",
+    "Convolution2DTranspose")]
+""",
+    "a saved model with a layer and a loss of one's own": """
+@keras.saving.register_keras_serializable(package="mine")
+class Scale(layers.Layer):
+    def __init__(self, factor=2.0, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, inputs):
+        return inputs * self.factor
+
+    def get_config(self):
+        return {**super().get_config(), "factor": self.factor}
+
+def loss(y_true, y_pred):
+    return keras.ops.mean(keras.ops.abs(y_true - y_pred), axis=-1)
+
+model = numbered(keras.Sequential([keras.Input((6,)), Scale(3.0), layers.Dense(2)]))
+model.compile(keras.optimizers.RMSprop(keras.optimizers.schedules.ExponentialDecay(0.01, 2, 0.5)),
+              loss, metrics=[keras.metrics.MeanAbsoluteError(name="m")])
+model.fit(x, x[:, :2], epochs=2, verbose=0, shuffle=False)
+model.save("own.keras")
+again = keras.models.load_model("own.keras", custom_objects={"loss": loss})
+found = [again.predict(x, verbose=0), again.layers[0].factor,
+         again.fit(x, x[:, :2], epochs=2, verbose=0, shuffle=False).history]
+""",
+    "misspelt arguments": """
+model = small()
+model.compile("sgd", "categorical_crossentropy")
+found = []
+for call in (lambda: model.fit(x, hot, epoch=3), lambda: model.compile(optimiser="sgd"),
+             lambda: model.evaluate(x, hot, verbos=0), lambda: model.predict(x, batchsize=3)):
+    try:
+        call()
+        found.append("taken")
+    except Exception as error:
+        found.append("refused")
+""",
+    "numpy on tensors": """
+out = model = small()
+y0 = model(x)
+found = [np.argmax(keras.ops.convert_to_numpy(y0), axis=1), y0.shape[0], len(y0),
+         float(keras.ops.max(y0)), keras.ops.convert_to_numpy(y0[0])]
+""",
+    "separable and depthwise": """
+model = numbered(keras.Sequential([keras.Input((8, 8, 3)),
+    layers.SeparableConv2D(4, 3, padding="same", activation="relu"),
+    layers.SpatialDropout2D(0.2), layers.GlobalAvgPool2D(), layers.Dense(2)]))
+found = [model.predict(rng.normal(size=(2, 8, 8, 3)), verbose=0), model.count_params()]
+""",
+    "normalisation from the data": """
+norm = layers.Normalization(axis=-1)
+norm.adapt(x)
+model = keras.Sequential([keras.Input((6,)), norm])
+found = [model.predict(x, verbose=0), layers.Normalization(mean=1.0, variance=4.0)(x).shape]
+""",
 }

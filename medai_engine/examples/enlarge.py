@@ -61,9 +61,10 @@ def trial(real: int, made: int, epochs: int, steps: int, seed: int) -> Trial:
     samples, labels = synthesize(players.generator, made, seed)
     copies = moved(x[rows], made, np.random.default_rng(seed)).reshape(made, -1)
     more = [(flat[:0], y[:0]), (copies, y[rows][np.arange(made) % len(rows)]), (samples, labels)]
-    found = [accuracy(np.concatenate([flat[rows], a]), np.concatenate([y[rows], b]), test, steps,
-                      seed) for a, b in more]
-    return Trial(*found, privacy(samples, flat[rows], flat[held]))
+    alone, moving, enlarged = (
+        accuracy(np.concatenate([flat[rows], a]), np.concatenate([y[rows], b]), test, steps, seed)
+        for a, b in more)
+    return Trial(alone, moving, enlarged, privacy(samples, flat[rows], flat[held]))
 
 
 def main(real: int = 150, made: int = 450, epochs: int = 300, steps: int = 600, seeds: int = 4

@@ -7,10 +7,28 @@ from typing import Any
 
 from .. import functional as F
 from ..errors import ParameterError, say
+from ..functional import (
+    celu,
+    elu,
+    gelu,
+    log_softmax,
+    mish,
+    relu,
+    relu6,
+    selu,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+    softsign,
+    tanh,
+)
 from ..tensor import Tensor
 from .backend import me
 
-__all__ = ["NAMES", "get"]
+__all__ = ["NAMES", "celu", "elu", "exponential", "gelu", "get", "hard_sigmoid", "leaky_relu",
+           "linear", "log_softmax", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "softmax",
+           "softplus", "softsign", "swish", "tanh"]
 
 
 def linear(x: Tensor) -> Tensor:
@@ -28,12 +46,18 @@ def exponential(x: Tensor) -> Tensor:
     return me.exp(x)
 
 
+def leaky_relu(x: Tensor, negative_slope: float = 0.2) -> Tensor:
+    """Return x where positive, else ``negative_slope`` x."""
+    return F.leaky_relu(x, negative_slope)
+
+
+swish = silu
 NAMES: dict[str, Callable[..., Any]] = {
-    "linear": linear, "relu": F.relu, "relu6": F.relu6, "sigmoid": F.sigmoid, "tanh": F.tanh,
-    "softmax": F.softmax, "log_softmax": F.log_softmax, "softplus": F.softplus,
-    "softsign": F.softsign, "elu": F.elu, "selu": F.selu, "celu": F.celu, "gelu": F.gelu,
-    "silu": F.silu, "swish": F.silu, "mish": F.mish, "hard_sigmoid": hard_sigmoid,
-    "leaky_relu": lambda x: F.leaky_relu(x, 0.2), "exponential": exponential,
+    "linear": linear, "relu": relu, "relu6": relu6, "sigmoid": sigmoid, "tanh": tanh,
+    "softmax": softmax, "log_softmax": log_softmax, "softplus": softplus, "softsign": softsign,
+    "elu": elu, "selu": selu, "celu": celu, "gelu": gelu, "silu": silu, "swish": swish,
+    "mish": mish, "hard_sigmoid": hard_sigmoid, "leaky_relu": leaky_relu,
+    "exponential": exponential,
 }
 
 

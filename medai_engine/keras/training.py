@@ -48,7 +48,7 @@ class Trainer(Module):
 
     def compile(self, optimizer: Any = "rmsprop", loss: Any = None, metrics: Any = None,
                 loss_weights: Any = None, weighted_metrics: Any = None, run_eagerly: bool = False,
-                jit_compile: Any = "auto", **_: Any) -> None:
+                jit_compile: Any = "auto", **old: Any) -> None:
         """Choose optimiser, loss and metrics; which layers are trainable is read now.
 
         Parameters
@@ -60,6 +60,7 @@ class Trainer(Module):
         loss_weights : list or dict, optional
             Of several outputs' losses.
         """
+        known("compile", old, "auto_scale_loss", "steps_per_execution")
         self.optimizer = optimizers.get(optimizer)
         self.optimizer.inner = None
         self.given = {"loss": loss, "metrics": metrics, "loss_weights": loss_weights,
@@ -220,7 +221,7 @@ class Trainer(Module):
             sample_weight: Any = None, initial_epoch: int = 0,
             steps_per_epoch: int | None = None, validation_steps: int | None = None,
             validation_batch_size: int | None = None, validation_freq: int = 1,
-            **_: Any) -> History:
+            **old: Any) -> History:
         """Train for some epochs; see Keras's ``Model.fit``.
 
         ``x`` is an array, a list or dict of arrays (one per input), an iterable of batches (x, y)
@@ -233,6 +234,7 @@ class Trainer(Module):
             ``history["loss"]``, ``history["val_loss"]``, ...: a value per epoch.
         """
         self.ready("fit")
+        known("fit", old)
         size = batch_size or 32
         source = Batches("fit", x, y, sample_weight, class_weight, size, self.names(),
                          steps_per_epoch)
@@ -317,9 +319,10 @@ class Trainer(Module):
 
     def evaluate(self, x: Any = None, y: Any = None, batch_size: int | None = None,
                  verbose: Any = "auto", sample_weight: Any = None, steps: int | None = None,
-                 callbacks: Any = None, return_dict: bool = False, **_: Any) -> Any:
+                 callbacks: Any = None, return_dict: bool = False, **old: Any) -> Any:
         """Return the loss, or [loss, metrics...] (``return_dict``: by name), of samples."""
         self.ready("evaluate")
+        known("evaluate", old)
         source = Batches("evaluate", x, y, sample_weight, None, batch_size or 32, self.names(),
                          steps)
         progress = Progress(1 if verbose == "auto" else int(verbose), 0, len(source))
@@ -329,8 +332,9 @@ class Trainer(Module):
         return logs if return_dict else listed(logs)
 
     def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto",
-                steps: int | None = None, callbacks: Any = None, **_: Any) -> Any:
+                steps: int | None = None, callbacks: Any = None, **old: Any) -> Any:
         """Return the outputs as an array, or a list or dict of arrays of several outputs."""
+        known("predict", old)
         hooks = self.hooked(callbacks, {})
         names = self.names()[0]
         if isinstance(x, (np.ndarray, Tensor, list, tuple, dict)) or hasattr(x, "__array__"):
@@ -362,6 +366,14 @@ class Chosen:
 
     def __init__(self, parameters: list[Tensor]):
         self.parameters = parameters
+
+
+def known(where: str, given: dict[str, Any], *more: str) -> None:
+    """Refuse arguments that Keras does not have; what only says how fast, is passed over."""
+    wrong = sorted(set(given) - {"workers", "use_multiprocessing", "max_queue_size", *more})
+    if wrong:
+        raise ParameterError(say(where, "arguments of Keras's", ", ".join(wrong),
+                                 "Correct the name"))
 
 
 def _tensors(xs: Arrays, ys: Arrays, weight: Any) -> tuple[list[Tensor], list[Tensor], Any]:

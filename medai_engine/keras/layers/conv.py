@@ -16,7 +16,7 @@ from ..backend import me
 from ..engine import Layer, Weight, unlike
 
 __all__ = ["Conv1D", "Conv1DTranspose", "Conv2D", "Conv2DTranspose", "Conv3D", "Conv3DTranspose",
-           "Convolution2D", "DepthwiseConv2D"]
+           "DepthwiseConv2D", "SeparableConv2D"]
 
 
 def sizes(where: str, value: Any, axes: int) -> tuple[int, ...]:
@@ -121,9 +121,6 @@ class Conv3D(_Conv):
     axes = 3
 
 
-Convolution2D = Conv2D
-
-
 class Conv2DTranspose(_Conv):
     """Transposed convolution of images: ``same`` gives the input's size times the stride."""
 
@@ -207,3 +204,24 @@ class DepthwiseConv2D(_Conv):
         bias = [Weight("bias", self.bias)] if self.bias is not None else []
         return [Weight("kernel", self.kernel, lambda w: np.moveaxis(w[..., 0], 0, -1).reshape(
             *self.kernel_size, self.groups, self.depth_multiplier), self._back), *bias]
+
+
+class SeparableConv2D(Layer):
+    """A depthwise convolution and a 1 x 1 convolution behind it."""
+
+    def __init__(self, filters: int, kernel_size: Any, strides: Any = 1, padding: str = "valid",
+                 depth_multiplier: int = 1, activation: Any = None, use_bias: bool = True,
+                 depthwise_initializer: Any = "glorot_uniform",
+                 pointwise_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros",
+                 **kwargs: Any):
+        super().__init__(**kwargs)
+        self.depthwise = DepthwiseConv2D(
+            kernel_size, strides, padding, depth_multiplier, depthwise_initializer,
+            use_bias=False, name=f"{self.name}_depthwise")
+        self.pointwise = Conv2D(
+            filters, 1, activation=activation, use_bias=use_bias, name=f"{self.name}_pointwise",
+            kernel_initializer=pointwise_initializer, bias_initializer=bias_initializer)
+
+    def call(self, inputs: Any) -> Any:
+        """Return the activated convolution."""
+        return self.pointwise(self.depthwise(inputs))

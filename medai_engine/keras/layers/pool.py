@@ -10,15 +10,15 @@ from ... import functional as F
 from ...functional.conv import pads
 from ...nn import Buffer, Parameter
 from ..backend import me
-from ..engine import Layer, unlike
+from ..engine import Layer, Weight, unlike
 from .conv import channels_last, sizes
 
 __all__ = ["AveragePooling1D", "AveragePooling2D", "AveragePooling3D", "BatchNormalization",
            "Cropping2D", "GlobalAveragePooling1D", "GlobalAveragePooling2D",
            "GlobalAveragePooling3D", "GlobalMaxPooling1D", "GlobalMaxPooling2D",
            "GlobalMaxPooling3D", "LayerNormalization", "MaxPooling1D", "MaxPooling2D",
-           "MaxPooling3D", "SpatialDropout2D", "UpSampling1D", "UpSampling2D", "UpSampling3D",
-           "ZeroPadding2D"]
+           "MaxPooling3D", "Normalization", "SpatialDropout2D", "UpSampling1D", "UpSampling2D",
+           "UpSampling3D", "ZeroPadding2D"]
 
 
 class _Pool(Layer):
@@ -292,3 +292,37 @@ class LayerNormalization(Layer):
     def call(self, inputs: Any) -> Any:
         """Return the normalised input."""
         return F.layer_norm(inputs, inputs.shape[-1], self.gamma, self.beta, self.epsilon)
+
+
+class Normalization(Layer):
+    """(x - mean) / standard deviation of each feature, given or found by ``adapt(data)``."""
+
+    def __init__(self, axis: int = -1, mean: Any = None, variance: Any = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        if axis != -1:
+            raise unlike(type(self).__name__, "axis=-1, the features", axis, "Move them last")
+        self.given = mean, variance
+
+    def build(self, input_shape: Any) -> None:
+        """Make mean and variance."""
+        mean, variance = self.given
+        width = input_shape[-1]
+        self.mean = Buffer(np.full(width, 0 if mean is None else mean, np.float32))
+        self.variance = Buffer(np.full(width, 1 if variance is None else variance, np.float32))
+
+    def slots(self) -> list[Weight]:
+        """Return mean and variance, unless they were given."""
+        return super().slots() if self.given == (None, None) else []
+
+    def adapt(self, data: Any) -> None:
+        """Learn mean and variance of every feature from samples."""
+        x = np.asarray(data, np.float64)
+        if not self.built:
+            self.make((None, *x.shape[1:]))
+        over = tuple(range(x.ndim - 1))
+        self.mean.data[...] = x.mean(axis=over)
+        self.variance.data[...] = x.var(axis=over)
+
+    def call(self, inputs: Any) -> Any:
+        """Return the standardised input."""
+        return (inputs - self.mean) / me.maximum(me.sqrt(self.variance), 1e-7)
