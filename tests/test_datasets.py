@@ -79,7 +79,7 @@ def test_phases_need_what_came_before():
 
 
 def test_bad_sizes():
-    with pytest.raises(ParameterError, match="n of 32 or more, got 8"):
+    with pytest.raises(ParameterError, match="size of 32 or more, got 8"):
         datasets.slices(4, size=8)
     with pytest.raises(ParameterError, match="n of 2 or more, got 0"):
         datasets.histories(0)
