@@ -16,7 +16,7 @@ from ..training.evaluation import Score
 from . import deep, generative
 from .folder import Stopped, csv_text, new_folder, system_of, write_rows
 from .judging import SYSTEMS, judge
-from .pictures import draw_evaluation
+from .pictures import draw_evaluation, draw_subgroups
 from .report import floor_line, score_lines, write_report
 from .subgroups import by_subgroup, require_columns, subgroup_lines
 
@@ -128,6 +128,7 @@ def evaluate(folder: str, data: str | None, by: list[str] | None = None,
         write_rows(place / "predictions.csv", *deep.predictions(told, part, found))
         try:
             draw_evaluation(part, found, place / "evaluation.png", f"{folder} on {data}")
+            draw_subgroups(groups, place / "subgroups.png")
         except MissingExtraError as error:
             part.notes.append(f"no plots: {error}")
         write_report(told, of="samples that the run was given afterwards")

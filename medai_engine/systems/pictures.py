@@ -10,8 +10,10 @@ import numpy as np
 
 from ..training.plots import HELD, QUIET, TRAIN, _figure, _write, plot_history, plot_predictions
 from .deep import IGNORED, Cohort, Run
+from .subgroups import SHOWN
 
-__all__ = ["draw", "draw_confusion", "draw_evaluation", "draw_images", "draw_values"]
+__all__ = ["draw", "draw_confusion", "draw_evaluation", "draw_images", "draw_subgroups",
+           "draw_values"]
 
 
 def draw(run: Run, part: Cohort, found: np.ndarray) -> None:
@@ -21,6 +23,7 @@ def draw(run: Run, part: Cohort, found: np.ndarray) -> None:
                  {"loss": "cross-entropy (nats)" if run.classes else "mean squared error"})
     draw_evaluation(part, found, run.folder / "evaluation.png",
                     f"{title}, {len(part.y)} held out")
+    draw_subgroups(run.subgroups, run.folder / "subgroups.png")
 
 
 def draw_evaluation(part: Cohort, found: np.ndarray, path: Path, held: str) -> None:
@@ -38,6 +41,31 @@ def draw_evaluation(part: Cohort, found: np.ndarray, path: Path, held: str) -> N
     else:
         known = part.y != IGNORED
         draw_confusion(part.y[known], found[known].argmax(axis=-1), part.classes, path, held)
+
+
+def draw_subgroups(found: dict[str, Any], path: Path) -> None:
+    """Draw one score of each group of each column, with its interval; small groups in grey."""
+    headline = next((n for n in SHOWN if any(
+        n in group["scores"] for groups in found.values() for group in groups.values())), None)
+    if headline is None:
+        return
+    figure, axes = _figure(1, len(found), "")
+    figure.set_size_inches(4.2 * len(found), 1.3 + 0.32 * max(map(len, found.values())))
+    for axis, (name, groups) in zip(axes, found.items(), strict=True):
+        for place, group in enumerate(groups.values()):
+            if headline in group["scores"]:
+                s = group["scores"][headline]
+                colour = QUIET if group["few"] else TRAIN
+                axis.plot([s["low"], s["high"]], [place, place], color=colour)
+                axis.plot(s["value"], place, "o", color=colour, markersize=5)
+        labels = [f"{value} ({group['samples']})" for value, group in groups.items()]
+        axis.set_yticks(range(len(groups)), labels, fontsize=8)
+        axis.set(xlabel=f"{headline} with its 95 % interval", ylim=(len(groups) - 0.5, -0.5))
+        axis.set_title(f"by {name}", fontsize=10)
+    ends = np.array([axis.get_xlim() for axis in axes])
+    for axis in axes:
+        axis.set_xlim(ends[:, 0].min(), ends[:, 1].max())
+    _write(figure, path)
 
 
 def draw_confusion(y: np.ndarray, guess: np.ndarray, classes: Sequence[str], path: Path,

@@ -31,7 +31,8 @@ MEANING = {
 }
 OF_CLASS = {"sensitivity": "share of this class that was called so",
             "ppv": "share of those called so that are of this class"}
-FIGURES = {"evaluation.png": "What these samples say",
+FIGURES = {"subgroups.png": "Groups side by side (number of samples; grey: too few to judge)",
+           "evaluation.png": "What these samples say",
            "samples.png": "Samples", "history.png": "How it was trained"}
 
 

@@ -416,12 +416,15 @@ def write_run(risk: Risk, held: Table, part: Cohort, p: np.ndarray) -> None:
         write_rows(folder / "held_out.csv", held.names,
                    zip(*(column.tolist() for column in held.columns.values()), strict=True))
     try:
+        from .pictures import draw_subgroups
+
         title = f"{held.source}: risk of {risk.classes[1]}"
         plot_history(history, folder / "history.png", f"{title}, training",
                      {"loss": "cross-entropy (nats per patient)",
                       "accuracy": "accuracy (share of patients)"})
         plot_predictions(y, p, folder / "evaluation.png", (risk.classes[0], risk.classes[1]),
                          f"{title}, {len(y)} held-out patients")
+        draw_subgroups(risk.subgroups, folder / "subgroups.png")
     except MissingExtraError as error:
         risk.notes.append(f"no plots: {error}")
 

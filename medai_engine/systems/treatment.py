@@ -318,10 +318,11 @@ def write_run(run: Treatment, held: Table, part: Cohort, x: np.ndarray, p: np.nd
         write_rows(folder / "held_out.csv", held.names,
                    zip(*(column.tolist() for column in held.columns.values()), strict=True))
     try:
-        from .pictures import draw_evaluation
+        from .pictures import draw_evaluation, draw_subgroups
 
         draw_evaluation(part, p, folder / "evaluation.png",
                         f"{held.source}: {len(y)} held-out patients")
+        draw_subgroups(run.subgroups, folder / "subgroups.png")
     except MissingExtraError as error:
         run.notes.append(f"no plots: {error}")
     write_report(run)
