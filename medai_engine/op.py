@@ -276,6 +276,10 @@ def apply(op: Op, *inputs: Any, **params: Any) -> Any:
         ordinary = op.kernel is not None and state & 6 == 6
         if ordinary and mode.direct:
             op.compiled(*arguments)
+        elif ordinary and mode.lean:
+            mode.scene.began = perf_counter()
+            op.compiled(*arguments)
+            mode.scene.ended = perf_counter()
         else:
             run(op, arguments, ordinary, mode)
         if op.writes is not None:

@@ -12,6 +12,7 @@ Where nobody watches there is no scene, and nothing of this runs.
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,9 +77,12 @@ def named(path: str) -> str | None:
     return None if path.startswith(f"{PACKAGE}/optim/") else ""
 
 
-def caller() -> tuple[Any, bool]:
-    """Return the innermost frame outside this package, and whether an optimiser is on the way."""
-    frame: Any = sys._getframe(1)
+def caller(depth: int = 1) -> tuple[Any, bool]:
+    """Return the innermost frame outside this package, and whether an optimiser is on the way.
+
+    The innermost ``depth`` frames are passed over: they are known to be inside.
+    """
+    frame: Any = sys._getframe(depth)
     optimizer = False
     while frame is not None:
         path = frame.f_code.co_filename
@@ -208,7 +212,7 @@ class Scene:
         again = mode.frame is not None and mode.frame.replaying
         if self.behind is not None and not again:
             return self.behind
-        frame, optimizer = caller()
+        frame, optimizer = caller(3)  # behind itself, here and told
         phase = ("recomputed" if again else "backward" if self.node is not None else
                  "optimizer" if optimizer else "forward")
         key = (frame and frame.f_code, frame and frame.f_lasti, self.path, phase)
@@ -244,8 +248,7 @@ class Scene:
         """Walk a graph backwards to its end (``autograd.walk``); tell what was found."""
         before, behind = self.node, self.behind
         try:
-            for _ in visits:
-                pass
+            deque(visits, 0)  # keeps no stop
         finally:
             self.node, self.behind = before, behind
         for watcher in self.watchers:
@@ -290,11 +293,16 @@ class Scene:
         stepwise = [watcher for watcher in self.watchers if watcher.stepwise]
         times = [perf_counter()]
         note = times.append
-        for number, (function, arguments) in enumerate(plan.calls):
-            function(*arguments)
-            note(perf_counter())
-            for watcher in stepwise:
-                watcher.line(self, plan, number)
+        if not stepwise:
+            for function, arguments in plan.calls:
+                function(*arguments)
+                note(perf_counter())
+        else:
+            for number, (function, arguments) in enumerate(plan.calls):
+                function(*arguments)
+                note(perf_counter())
+                for watcher in stepwise:
+                    watcher.line(self, plan, number)
         for watcher in self.watchers:
             watcher.replayed(self, plan, times)
 

@@ -37,7 +37,7 @@ class Kind(NamedTuple):
     Attributes
     ----------
     name : str
-        The op; ``program`` where a plan computes a chain of them in one pass.
+        The op; ``chain of exp, add`` where a plan computes several in one pass.
     place : Place
         Source line, module and phase.
     flops, other, moved : int
@@ -134,6 +134,7 @@ class Profiler(Watcher):
         self.kinds: dict[Any, Kind] = {}
         self.notes: list[tuple[Any, Any, Any, int]] = []  # that nobody has asked for yet
         self.known: list[Call] = []
+        self.note, self.find = self.notes.append, self.kinds.get  # looked up once
         self.entered: list[tuple[AbstractContextManager[Scene], float]] = []
 
     def __enter__(self) -> Profiler:
@@ -160,15 +161,15 @@ class Profiler(Watcher):
                 seen = ref(array, self.gone)
                 self.alive[id(seen)] = seen, array.nbytes
                 self.live += array.nbytes
-        if self.live > self.peak:
-            self.peak = self.live
+                if self.live > self.peak:
+                    self.peak = self.live
         # calls of one op at one place whose first shapes are equal are alike
         key = (op, scene.place, inputs[0].data.shape if inputs else None,
                results[0].data.shape if results else None)
-        kind = self.kinds.get(key)
+        kind = self.find(key)
         if kind is None:
             kind = self.kinds[key] = kind_of(op, inputs, results, params, scene.place)
-        self.notes.append((kind, scene.began, scene.ended, self.live))
+        self.note((kind, scene.began, scene.ended, self.live))
 
     def gone(self, seen: Any) -> None:
         """Count a result no more."""
@@ -328,7 +329,8 @@ def kind_of_line(line: Line | None) -> Kind:
     if line is None or line.op is None:
         return Kind("host", Place() if line is None else line.place)
     flops, other, moved = work(line)
-    return Kind(line.op.name, line.place, flops, other, moved, 0, floating(line.inputs),
+    name = line.by[-1] if line.op.name == "program" and line.by else line.op.name
+    return Kind(name, line.place, flops, other, moved, 0, floating(line.inputs),
                 shapes(line.inputs, line.outputs))
 
 
