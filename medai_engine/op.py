@@ -238,7 +238,7 @@ def apply(op: Op, *inputs: Any, **params: Any) -> Any:
     The one place where shapes are checked, memory is found, the kernel of the current backend
     runs, and the result is tied to its inputs for the reverse pass.
     """
-    mode = MODE.get()
+    mode: Any = MODE.get()
     if op.writes is not None and mode.frame is not None and mode.frame.replaying:
         return None  # written in the forward pass; running again only computes
     tensors = []

@@ -154,6 +154,29 @@ def test_the_table(p):
         assert sum(shares) == pytest.approx(100, abs=0.05 * len(lines) + 0.01)
 
 
+def test_a_chain_in_a_plan_has_its_ops_names():
+    function = me.jit(lambda x: ((x * 2 + 1).tanh() - x).sum())
+    x = me.ones((300, 200))
+    for _ in range(2):
+        function(x)
+    with me.profile() as p:
+        function(x)
+    assert "chain of multiply, add, tanh, subtract" in rows(p, "op")
+
+
+def test_watching_holds_no_gradient_back():
+    """The peak is that of the step: nothing lives longer because somebody looks on."""
+    w = me.asarray(np.ones((1000, 10), np.float32)).requires_grad_()
+    y = w
+    for _ in range(8):
+        y = y.tanh()
+    loss = y.sum()
+    with me.profile() as p:
+        loss.backward()
+    # a gradient, what the next rule makes on the way (1 - y^2), and its result
+    assert p.peak <= 4 * w.nbytes
+
+
 def test_long_tables_are_cut():
     with me.profile() as p:
         x = me.ones((4,))
