@@ -148,6 +148,13 @@ def test_runs_without_common_cases_are_refused(tmp_path, capsys):
     told = capsys.readouterr().out
     common, first = (int(v) for v in re.search(r"(\d+) held-out .* \(A has (\d+)", told).groups())
     assert 0 < common < first
+    copy = table(tmp_path / "copy.csv")
+    run("train", "prognosis", "--data", table(tmp_path / "d.csv"), *TABLE, "--epochs", "1", "--out",
+        tmp_path / "one")
+    run("train", "prognosis", "--data", copy, *TABLE, "--epochs", "1", "--out", tmp_path / "two")
+    capsys.readouterr()
+    assert run("compare", tmp_path / "one", tmp_path / "two") == 0
+    assert "matched by name and outcome" in capsys.readouterr().err
     # cases that are only called alike
     one, two = (table(tmp_path / f"{i}.csv") for i in range(2))
     text = two.read_text().splitlines()

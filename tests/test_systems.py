@@ -74,10 +74,16 @@ def test_a_whole_run(name, tmp_path, capsys):
     assert (folder / "metrics.json").read_bytes() == before
 
 
-def test_the_report_opens_in_a_browser(tmp_path, browser):
-    run("train", "prognosis", "--out", tmp_path / "run")
+@pytest.mark.parametrize(("words", "text", "figures"), [
+    (["prognosis", "--by", "sex"], "Prognosis by regression", 3),
+    (["risk", "--epochs", "5", "--by", "mean radius"], "By mean radius", 3),
+    (["diagnosis", *SMALL["diagnosis"]], "made-up CT-like slices", 3),
+    (["treatment", "--model", "tree", "--data", "wine"], "Treatment choice", 1),
+    (["synthesize", "--epochs", "2"], "Are the samples useful", 2)])
+def test_the_report_opens_in_a_browser(words, text, figures, tmp_path, browser):
+    run("train", *words, "--out", tmp_path / "run")
     seen = browser(tmp_path / "run" / "report.html")
-    assert "Prognosis by regression" in seen and seen.count("<img") == 2
+    assert text in seen and seen.count("<img") == figures
 
 
 def test_the_same_seed_gives_the_same_run(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +42,10 @@ def compare(first: str, second: str, data: str | None = None, patients: str | No
     else:
         one, two = judge(first, data, patients), judge(second, data, patients)
         what = f"cases of {data}"
+    sources = {Path(side.cohort.source).name for side in (one, two)}
+    if len(sources) > 1:
+        print(f"note: the runs call their data differently ({', '.join(sorted(sources))}); cases "
+              "are matched by name and outcome", file=sys.stderr)
     counts = len(one.found), len(two.found)
     one, two = common(one, two)
     print(f"A: {first}\nB: {second}\n{len(one.found)} {what} (A has {counts[0]}, B {counts[1]}); "
