@@ -12,7 +12,7 @@ from ..data.images import fitted, look, patients_of, read_image, told
 from ..data.transforms import Window
 from ..errors import DataError, say
 
-__all__ = ["Images", "columns_of", "images_below", "images_of", "patients_in",
+__all__ = ["Images", "columns_of", "images_below", "images_of", "labels_in", "patients_in",
            "read_npz"]
 
 
@@ -71,6 +71,45 @@ def columns_of(found: dict[str, np.ndarray], n: int, *used: str) -> dict[str, np
     """Return the other arrays with an entry for each of n samples."""
     return {name: value for name, value in found.items()
             if name not in used and value.shape == (n,)}
+
+
+def labels_in(found: dict[str, np.ndarray], n: int, path: str, given: list[str] | None
+              ) -> tuple[np.ndarray, list[str]]:
+    """Return the class numbers of n samples, and the classes.
+
+    Parameters
+    ----------
+    found : dict of str to array
+        ``y`` (N,), numbers or names; ``classes``, the names of the numbers, if known.
+    n : int
+    path : str
+        For messages.
+    given : list of str, or None
+        The classes of a trained model; without ``y`` no class is known then.
+    """
+    y = found.get("y", np.zeros(0, np.int64))
+    if given is not None and not len(y):
+        return y, given
+    if y.shape != (n,) or y.dtype.kind not in "biuUS":
+        raise DataError(say(path, f"an array y of {n} classes, by number or name",
+                            f"{y.shape} of {y.dtype}", "Save it with numpy.savez(path, x=x, y=y)"))
+    told = y.astype(str)
+    names = sorted(set(told.tolist()), key=lambda v: v.zfill(9) if v.isdigit() else v)
+    if "classes" in found and y.dtype.kind in "iu":
+        names = [str(name) for name in found["classes"]]
+        if y.min() < 0 or y.max() >= len(names):
+            raise DataError(say(path, f"class numbers from 0 to {len(names) - 1}",
+                                f"{y.min()} to {y.max()}", "Correct y or classes"))
+        told = np.array(names)[y]
+    classes = given or names
+    strange = sorted(set(told.tolist()) - set(classes))
+    if strange:
+        raise DataError(say(path, f"classes of {', '.join(classes)}", strange[0],
+                            "Correct y, or leave these samples out"))
+    if len(classes) < 2:
+        raise DataError(say(path, "two classes or more in y", ", ".join(classes),
+                            "Add samples of another class"))
+    return np.array([classes.index(name) for name in told.tolist()], np.int64), classes
 
 
 def patients_in(found: dict[str, np.ndarray], n: int, path: str) -> np.ndarray | None:

@@ -14,6 +14,7 @@ from ..io import read_json, write_json
 from ..io.files import write_atomically
 from ..training.evaluation import Score
 from . import deep, generative
+from .cohort import Cohort
 from .folder import Stopped, csv_text, new_folder, system_of, write_rows
 from .judging import SYSTEMS, judge
 from .pictures import draw_evaluation, draw_subgroups
@@ -115,27 +116,33 @@ def evaluate(folder: str, data: str | None, by: list[str] | None = None,
     print(f"{folder}: {len(found)} samples of {data}")
     print("\n".join([*score_lines(scores), *subgroup_lines(groups)]))
     if out is not None:
-        place = new_folder(out, "evaluation")
         options = {"run": folder, "data": data, "patients": patients, "by": by}
-        told = SimpleNamespace(
-            folder=place, classes=part.classes, notes=part.notes, subgroups=groups, scores=scores,
-            interrupted=False, system=SimpleNamespace(title=f"{title}: new samples"),
-            config={"options": options, "source": data, "target": part.target,
-                    "patients": {"in all": len(found)}})
-        write_json(place / "metrics.json", {
-            **options, "scores": {name: s._asdict() for name, s in scores.items()},
-            "subgroups": groups})
-        write_rows(place / "predictions.csv", *deep.predictions(told, part, found))
-        try:
-            draw_evaluation(part, found, place / "evaluation.png", f"{folder} on {data}")
-            draw_subgroups(groups, place / "subgroups.png")
-        except MissingExtraError as error:
-            part.notes.append(f"no plots: {error}")
-        write_report(told, of="samples that the run was given afterwards")
-        print(f"written: {', '.join(sorted(p.name for p in place.iterdir()))} in {place}")
+        keep(new_folder(out, "evaluation"), title, options, part, found, scores, groups)
     for note in part.notes:
         print(f"note: {note}", file=sys.stderr)
     return 0
+
+
+def keep(place: Path, title: str, options: dict[str, Any], part: Cohort, found: np.ndarray,
+         scores: dict[str, Score], groups: dict[str, Any]) -> None:
+    """Write what new samples say of a run: scores, predictions, figures and report."""
+    told = SimpleNamespace(
+        folder=place, classes=part.classes, notes=part.notes, subgroups=groups, scores=scores,
+        interrupted=False, system=SimpleNamespace(title=f"{title}: new samples"),
+        config={"options": options, "source": options["data"], "target": part.target,
+                "patients": {"in all": len(found)}})
+    write_json(place / "metrics.json", {
+        **options, "scores": {name: s._asdict() for name, s in scores.items()},
+        "subgroups": groups})
+    write_rows(place / "predictions.csv", *deep.predictions(told, part, found))
+    try:
+        draw_evaluation(part, found, place / "evaluation.png",
+                        f"{options['run']} on {options['data']}")
+        draw_subgroups(groups, place / "subgroups.png")
+    except MissingExtraError as error:
+        part.notes.append(f"no plots: {error}")
+    write_report(told, of="samples that the run was given afterwards")
+    print(f"written: {', '.join(sorted(p.name for p in place.iterdir()))} in {place}")
 
 
 def saved(folder: str) -> dict[str, Score]:

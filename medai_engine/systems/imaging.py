@@ -11,7 +11,7 @@ from .. import nn
 from ..data import ImageFolder, datasets
 from ..data.transforms import Window
 from ..errors import DataError, say
-from .arrays import columns_of, images_below, images_of, patients_in, read_npz
+from .arrays import columns_of, images_below, images_of, labels_in, patients_in, read_npz
 from .deep import Cohort, Options, Recipe, System
 
 __all__ = ["Diagnosis"]
@@ -102,31 +102,9 @@ class Diagnosis(System):
         found = read_npz(path)
         channels = config["plan"]["shape"][-1] if config else None
         x = images_of(found, path, size, window, channels)
-        y, given = found.get("y", np.zeros(0, np.int64)), config["classes"] if config else None
-        if given is None or len(y):
-            if y.shape != (len(x),) or y.dtype.kind not in "biuUS":
-                raise DataError(say(path, f"an array y of {len(x)} classes, by number or name",
-                                    f"{y.shape} of {y.dtype}",
-                                    "Save it with numpy.savez(path, x=x, y=y)"))
-            told = y.astype(str)
-            names = sorted(set(told.tolist()), key=lambda n: (n.zfill(9) if n.isdigit() else n))
-            if "classes" in found and y.dtype.kind in "iu":
-                names = [str(name) for name in found["classes"]]
-                if y.min() < 0 or y.max() >= len(names):
-                    raise DataError(say(path, f"class numbers from 0 to {len(names) - 1}",
-                                        f"{y.min()} to {y.max()}", "Correct y or classes"))
-                told = np.array(names)[y]
-            classes = given or names
-            strange = sorted(set(told.tolist()) - set(classes))
-            if strange:
-                raise DataError(say(path, f"classes of {', '.join(classes)}", strange[0],
-                                    "Correct y, or leave these images out"))
-            if len(classes) < 2:
-                raise DataError(say(path, "two classes or more in y", ", ".join(classes),
-                                    "Add images of another class"))
-            y = np.array([classes.index(name) for name in told.tolist()], np.int64)
+        y, classes = labels_in(found, len(x), path, config["classes"] if config else None)
         groups = patients_in(found, len(x), path)
-        cohort = Cohort(x, y, given or classes, groups, [f"sample {i}" for i in range(len(x))],
+        cohort = Cohort(x, y, classes, groups, [f"sample {i}" for i in range(len(x))],
                         str(path), "class", about=columns_of(found, len(x), "x", "y"))
         if config is None:
             enough(cohort)
