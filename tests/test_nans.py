@@ -470,6 +470,20 @@ def test_a_result_of_a_plan_that_is_meant_to_be_infinite():
     assert seen == [([1.0, 0.0], 1)] * 3
 
 
+def test_a_call_that_failed_is_looked_at_again():
+    function = me.jit(lambda x: me.log(x).sum() - me.log(x).sum())
+    for _ in range(2):
+        function(me.ones((3,)))
+    try:
+        me.debug_nans(True)
+        for _ in range(3):
+            with pytest.raises(NonFiniteError):
+                function(me.tensor([1.0, 0.0, 1.0]))
+        assert function(me.ones((3,))).item() == 0
+    finally:
+        me.debug_nans(False)
+
+
 def test_a_capture_under_the_tracer():
     net = network()
     step = jitted(net, optim.Adam(net.parameters(), lr=1e-3))

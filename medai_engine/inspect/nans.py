@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 
+from ..errors import NonFiniteError
 from ..jit.plan import Plan
 from ..jit.record import Value
 from ..kernels.optimizer.reference import COLUMNS
@@ -103,12 +104,17 @@ class NaNTracer(Watcher, ContextDecorator):
         for step in self.steps.values():
             for p in (known() for known in step.parameters):
                 if p is not None and not finite(p.data):
-                    raise report(step.fault(from_outside(Scene(), step.op, 0, p)))
+                    raise self.fault(step.fault(from_outside(Scene(), step.op, 0, p)))
         for seen in list(self.tainted.values()):
             self.gone(seen)
         fault, self.final = self.final, None
         if fault is not None:
-            raise report(fault, reached="a result of which nothing was computed")
+            raise self.fault(fault, reached="a result of which nothing was computed")
+
+    def fault(self, fault: Fault, became: Fault | None = None, **more: Any) -> NonFiniteError:
+        """Return the error for a fault; a call that runs eagerly was rightly doubted."""
+        self.doubted = None
+        return report(fault, became, **more)
 
     # eager ops
 
@@ -138,7 +144,7 @@ class NaNTracer(Watcher, ContextDecorator):
         if not carriers:
             fault = describe(scene, op, inputs, result.data)
             if nan:
-                raise report(fault)
+                raise self.fault(fault)
             self.taint([result], fault)
             return
         faults = [self.origin(scene, op, i, inputs[i]) for i in carriers]
@@ -147,11 +153,11 @@ class NaNTracer(Watcher, ContextDecorator):
         if not nan or (brought and op.name in MOVING):
             self.taint([result], first)
         elif brought:  # data or weights: nothing has dealt with it
-            raise report(first)
+            raise self.fault(first)
         else:
             became = describe(scene, op, inputs, result.data, "infinity")
-            raise (report(first, became) if first.kind == "born" else
-                   report(became, source=first))
+            raise (self.fault(first, became) if first.kind == "born" else
+                   self.fault(became, source=first))
 
     def written(self, scene: Scene, op: Op, inputs: Sequence[Tensor],
                 params: dict[str, Any]) -> None:
@@ -216,7 +222,7 @@ class NaNTracer(Watcher, ContextDecorator):
             for t in tensors:
                 seen = self.seen(t.data)
                 if seen is not None:
-                    raise report(seen.fault, reached=where)
+                    raise self.fault(seen.fault, reached=where)
 
     # plans
 
@@ -363,10 +369,12 @@ def debug_nans(on: bool | None = None) -> NaNTracer:
     Examples
     --------
     >>> import medai_engine as me
-    >>> with me.debug_nans():
-    ...     y = me.log(me.tensor([1.0, 0.0])) * 0
-    Traceback (most recent call last):
-    medai_engine.errors.NonFiniteError: log at ...
+    >>> try:
+    ...     with me.debug_nans():
+    ...         y = me.log(me.tensor([1.0, 0.0])) * 0
+    ... except me.NonFiniteError as error:
+    ...     print(error.fault.op, error.fault.value, error.fault.index, error.fault.inputs)
+    log -inf (1,) x[1] = 0
     """
     tracer = NaNTracer()
     if on is None:
