@@ -14,6 +14,7 @@ from numpy cimport (
     PyArray_DIM,
     PyArray_ITEMSIZE,
     PyArray_NBYTES,
+    PyArray_NDIM,
     PyArray_SIZE,
     PyArray_TYPE,
     import_array,
@@ -46,6 +47,8 @@ cdef extern from "pool.h" nogil:
 cdef enum:
     CHUNK = 16384   # elements that are worth another thread
     FAR = 1 << 25   # bytes of a result that no cache holds
+    WIDEST = 2      # the instruction set with vectors of 64 bytes
+    NARROW = 32     # bytes of a position that its half holds
     BAND = 1024     # elements of x in a row of a piece of sums, which stay in L1 with their sum
 
 cdef struct Job:
@@ -64,7 +67,10 @@ cdef struct Job:
 
 
 cdef const pool_kernels *kernels_of(ndarray x) noexcept:
-    return pool_kernels_table[isa.level][PyArray_TYPE(x) == NPY_DOUBLE]
+    """Return the widest text, or where the channels are half a vector of it the one below."""
+    cdef Py_ssize_t line = PyArray_DIM(x, PyArray_NDIM(x) - 1) * PyArray_ITEMSIZE(x)
+    return pool_kernels_table[isa.level - (isa.level == WIDEST and line <= NARROW)][
+        PyArray_TYPE(x) == NPY_DOUBLE]
 
 
 cdef void fill_axes(Job *job, ndarray x, tuple tables, tuple weights, tuple steps):
