@@ -175,6 +175,42 @@ def test_others_take_the_window_of_their_file(tmp_path, signed):
     assert alone.array.min() == 0 and alone.array.max() == 1
 
 
+@pytest.mark.filterwarnings("ignore")  # of pydicom's decoders
+def test_every_file_that_pydicom_brings_is_read_or_refused():
+    import pydicom
+
+    root = Path(pydicom.__file__).parent / "data" / "test_files"
+    colours = read = 0
+    for path in sorted(p for p in root.rglob("*") if p.is_file()):
+        try:
+            found = read_picture(path)
+        except DataError:
+            continue
+        read += 1
+        colours += found.scale == "colours"
+        assert found.array.min() >= 0 and found.array.max() <= 1, path
+        assert found.array.ndim == 3 and found.array.shape[-1] in (1, 3), path
+    assert read >= 50 and colours >= 10
+    palette = read_picture(root / "examples_palette.dcm").array  # tables of 16 bits
+    assert 0.9 < palette.max() <= 1
+
+
+def test_damage_at_any_place_is_no_crash(tmp_path):
+    whole = dicom(tmp_path / "whole.dcm", HU, WindowCenter=40, WindowWidth=400).read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(200):
+        content = bytearray(whole[:int(rng.integers(132, len(whole) + 1))])
+        for place in rng.integers(132, len(content) + 1, 4):
+            content[min(place, len(content) - 1)] = rng.integers(256)
+        (tmp_path / "bad.dcm").write_bytes(bytes(content))
+        try:
+            assert read_picture(tmp_path / "bad.dcm").array.max() <= 1
+        except DataError:
+            refused += 1
+    assert refused > 100
+
+
 def test_what_a_file_says_of_its_patient(tmp_path):
     said = {"PatientSex": "F", "PatientAge": "018M", "InstitutionName": "North"}
     assert read_picture(dicom(tmp_path / "a", HU, **said)).about == {

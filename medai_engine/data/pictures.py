@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import DataError, say
+from ..errors import DataError, MedaiError, say
 from .dicom import _open, _pixels, _units
 from .scan import finite
 from .transforms import Window
@@ -70,7 +70,13 @@ def read_picture(path: str | Path, window: Window | None = None) -> Picture:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of pydicom, on entries that do not matter here
-        return _picture(Path(path), window)
+        try:
+            return _picture(Path(path), window)
+        except MedaiError:
+            raise
+        except Exception as error:  # pydicom reads entries, and finds damage, as they are asked for
+            raise DataError(say(str(path), "a DICOM image", f"{type(error).__name__}: {error}",
+                                "Export it again")) from error
 
 
 def _picture(path: Path, window: Window | None) -> Picture:
@@ -82,7 +88,9 @@ def _picture(path: Path, window: Window | None) -> Picture:
     values, _ = _pixels(header, path)
     array = finite(values, str(path))
     if array.ndim == 3:
-        array, scale = array / np.float32(2 ** int(header.BitsStored) - 1), "colours"
+        table = header.get("RedPaletteColorLookupTableDescriptor")
+        bits = table[2] if table else header.BitsStored
+        array, scale = array / np.float32(2 ** int(bits) - 1), "colours"
     else:
         array = array[..., None]
         window, scale = _window(header, window, array)
