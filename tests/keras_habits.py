@@ -410,7 +410,8 @@ class Linear(layers.Layer):
 
     def build(self, input_shape):
         self.w = self.add_weight(shape=(input_shape[-1], self.units), initializer="ones",
-                                 trainable=True, name="w")
+                                 trainable=True, name="w", constraint="non_neg",
+                                 regularizer=keras.regularizers.L2(0.01))
         self.b = self.add_weight(shape=(self.units,), initializer="zeros", trainable=True)
 
     def call(self, inputs):

@@ -7,7 +7,7 @@ Keras's (kernels with the input first, gates in Keras's order), so that weights 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -90,6 +90,7 @@ class Layer(Module):
         self.output_shape: Any = None
         self.input_shape: Any = None
         self.ends: tuple[Any, Any] | None = None  # symbols of the first call
+        self.kinds: list[str] = []  # dtypes of the outputs
         self.added: list[Any] = []  # by add_loss, in the present step
 
     # what a layer defines
@@ -230,15 +231,11 @@ class Layer(Module):
         out = self.compute_output_shape([s.shape for s in symbols] if listed else symbols[0].shape,
                                         [s.dtype for s in symbols])
         self.calls += 1
-        made = [Symbol(shape, self, symbols, i, self.calls, self.kind_of(i), training)
+        made = [Symbol(shape, self, symbols, i, self.calls, self.kinds[i], training)
                 for i, shape in enumerate(out if isinstance(out, list) else [out])]
         found = made if isinstance(out, list) else made[0]
         self.ends = self.ends or (inputs, found)
         return found
-
-    def kind_of(self, place: int) -> str:
-        """Return the dtype of an output, as ``compute_output_shape`` has just found it."""
-        return self.kinds[place]
 
     def compute_output_shape(self, input_shape: Any, dtypes: Sequence[str] = ()) -> Any:
         """Return the shape of the output, found by running the layer on zeros.
@@ -271,7 +268,7 @@ class Layer(Module):
 
     def add_weight(self, shape: Sequence[int] | None = None, initializer: Any = "glorot_uniform",
                    trainable: bool = True, name: str | None = None, regularizer: Any = None,
-                   dtype: Any = np.float32, **_: Any) -> Tensor:
+                   constraint: Any = None, dtype: Any = np.float32, **_: Any) -> Tensor:
         """Make a parameter (or a buffer) of this layer; ``name`` is an attribute for it."""
         value = initializers.get(initializer)(tuple(shape or ()), dtype)
         tensor = Parameter(value) if trainable else Buffer(value)
@@ -279,6 +276,8 @@ class Layer(Module):
         setattr(self, name, tensor)
         if regularizer is not None:
             setattr(self, f"{name}_regularizer", regularizers.get(regularizer))
+        if constraint is not None:
+            self.constraints[name] = constraints.get(constraint)
         return tensor
 
     @property
@@ -408,8 +407,3 @@ def _snake(name: str) -> str:
 def asks(call: Callable[..., Any]) -> bool:
     """Tell whether a layer's ``call`` takes ``training``."""
     return "training" in inspect.signature(call).parameters
-
-
-def layers_of(values: Iterable[Any]) -> list[Layer]:
-    """Return the Keras layers among values."""
-    return [v for v in values if isinstance(v, Layer)]
