@@ -63,31 +63,39 @@ class Deep(NamedTuple):
     """The grammar of a network system."""
 
     help: str
-    data: str  # what --data takes
+    data: str  # what --data takes, and what is in it
+    form: str
     models: tuple[str, ...]
     options: tuple[str, ...] = ()
 
 
 DEEP = {
-    "prognosis": Deep("a number ahead, from measurements", "FILE.csv", ("linear", "mlp"),
+    "prognosis": Deep("a number ahead, from measurements", "FILE.csv",
+                      "a table, one row per patient", ("linear", "mlp"),
                       ("target", "patients", "by")),
-    "diagnosis": Deep("the class of an image", "PATH", ("cnn64", "cnn224", "cnn256"),
+    "diagnosis": Deep("the class of an image", "PATH", "a folder with a sub-folder of images (PNG, "
+                      "JPEG, DICOM, ...) per class, or an NPZ file with x, y and, if known, "
+                      "patients", ("cnn64", "cnn224", "cnn256"),
                       ("patients", "image-size", "window", "balance", "by")),
     "history": Deep("the outcome of a stay, from its course", "FILE.csv",
+                    "a table, one row per patient and time",
                     ("lstm64", "gru64", "rnn64", "relu64"),
                     ("target", "patients", "balance", "by")),
     "phases": Deep("the phase of a procedure, step by step", "FILE.npz",
+                   "x (N, T, D) and y (N, T), -100 where no phase is known",
                    ("lstm128x2", "lstm64-dropout"), ("by",)),
-    "autoencoder": Deep("images through a narrow code and back", "PATH", ("ae", "deep", "conv"),
-                        ("image-size", "window", "by")),
+    "autoencoder": Deep("images through a narrow code and back", "PATH",
+                        "a folder of images (DICOM, too), or an NPZ file with x",
+                        ("ae", "deep", "conv"), ("image-size", "window", "by")),
 }
 OPTIONS: dict[str, dict[str, Any]] = {
     "target": {"metavar": "COLUMN", "help": "the outcome's column"},
     "patients": {"metavar": "NAME", "help": "the column (for images a CSV file of file and "
                  "patient) that names the patient; patients are never split"},
     "image-size": {"metavar": "N", "help": "pixels along each side"},
-    "window": {"nargs": "+", "metavar": "CENTER WIDTH", "help": "grey scale of DICOM images, in "
-               "their units (Hounsfield for CT): two numbers, or lung, soft, bone, brain, wide"},
+    "window": {"nargs": "+", "metavar": "VALUE", "help": "grey scale of DICOM images, in "
+               "their units (Hounsfield for CT): center and width, or lung, soft, bone, brain, "
+               "wide"},
     "balance": {"action": "store_true", "help": "weigh every class the same, however rare"},
     "by": {"nargs": "+", "metavar": "COLUMN",
            "help": "score the held-out samples of each group of a column apart, too (sex, age, "
@@ -102,7 +110,7 @@ def add_deep(systems: Any, common: argparse.ArgumentParser, name: str) -> None:
     grammar = systems.add_parser(name, parents=[common], argument_default=argparse.SUPPRESS,
                                  help=system.help, description=f"Train: {system.help}. Without "
                                  "--data on the system's own data.")
-    grammar.add_argument("--data", metavar=system.data, help="your own data")
+    grammar.add_argument("--data", metavar=system.data, help=f"your own: {system.form}")
     for option in system.options:
         also = ["--group"] * (option == "patients")  # as risk and treatment call it
         grammar.add_argument(f"--{option}", *also, **OPTIONS[option])
