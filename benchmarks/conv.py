@@ -189,11 +189,12 @@ REST = 0.2  # seconds: the peer's threads keep the cores busy for a while after 
 
 
 def seconds(run: Run, threads: int) -> float:
-    """Return the time of one call; of one thread the time that it had a processor."""
+    """Return the time of one call after an untimed one, so that each peer finds in cache what its
+    own last call left there; of one thread the time that it had a processor."""
     clock = time.thread_time if threads == 1 else time.perf_counter
     if threads > 1:
         time.sleep(REST)
-        run()  # awake again
+    run()
     start = clock()
     run()
     return clock() - start

@@ -2,7 +2,7 @@
 #include "taps.h"
 
 struct grad_weight_kernels {
-    void *tile, *sum_parts, *pack;
+    void *tile, *sum_parts, *pack, *add_rows;
     Py_ssize_t mr, nr; /* rows and columns of the largest tile */
 };
 #define MEDAI_TABLE grad_weight_kernels

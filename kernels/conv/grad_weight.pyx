@@ -5,8 +5,9 @@
 Chunks are parts of the pixels times blocks of the weight that fit into L2. Loops, outside in:
 groups of about GROUP pixels, whose g is packed, whole lines of it > blocks of NR channels of g >
 kernel positions, whose pixels outside x are cut off > tiles of MR input channels x NR output
-channels > rows of pixels. With few input channels the kernel positions of a row count as channels too. The pixels are
-cut into parts only while the copies of the weight stay under PARTS_BYTES.
+channels > rows of pixels. With few input channels the kernel positions of a row count as channels
+too. Where g has few channels these are broadcast, and x is read in vectors where it lies. The
+pixels are cut into parts only while the copies of the weight stay under PARTS_BYTES.
 
 A sum runs over the pixels of a group in registers, then over groups, then over parts, in order:
 all cut by shape alone, no trace of tiles or threads.
@@ -32,6 +33,7 @@ cdef extern from "grad_weight.h":
         void *tile
         void *sum_parts
         void *pack
+        void *add_rows
         Py_ssize_t mr, nr
     const grad_weight_kernels *const grad_weight_kernels_table[3][2]
 
@@ -42,6 +44,8 @@ ctypedef void (*tile_fn)(
 ctypedef void (*sum_fn)(
     const void *parts, Py_ssize_t count, Py_ssize_t stride, Py_ssize_t m, Py_ssize_t n, void *out,
     Py_ssize_t ldc) noexcept nogil
+ctypedef void (*add_fn)(
+    const void *parts, Py_ssize_t count, Py_ssize_t stride, Py_ssize_t n, void *out) noexcept nogil
 ctypedef void (*pack_fn)(
     const void *r, Py_ssize_t stride, Py_ssize_t kc, Py_ssize_t n, Py_ssize_t width,
     void *out) noexcept nogil
@@ -51,6 +55,9 @@ cdef enum:
     APART_BYTES = 512           # of a step in x: lines further apart push each other out of L1
     TOGETHER_BYTES = 256 << 10  # of sums, and of packed g, of the blocks that a chunk computes
     DIRECT_BYTES = 512          # of a pixel of g: wider ones push each other out of L1
+    FEW = 16                    # channels of g: it is then broadcast, and x loaded in vectors
+    FEW_BYTES = 128 << 10       # of x in a group of pixels, which all kernel positions read
+    FEW_PIXELS = 32
     PARTS_BYTES = 4 << 20       # of copies of the weight
 
 
@@ -181,6 +188,53 @@ cdef void part_chunk(void *ctx, Py_ssize_t chunk, int worker) noexcept nogil:
         store(p, target, sums, 0)
 
 
+cdef void few_chunk(void *ctx, Py_ssize_t part, int worker) noexcept nogil:
+    """A part of the pixels, where g has few channels: they are broadcast, and x is the vector."""
+    cdef Weight *p = <Weight *>ctx
+    cdef Py_ssize_t size = p.size, W = p.axis[2].out, step = p.ci * size
+    cdef Py_ssize_t unit, row0, row1, w0, w1, t, i, j, k, count, tiles = ceil_div(p.co, p.mr), tile
+    cdef conv_tap *taps = <conv_tap *>scratch(0, p.rows * sizeof(conv_tap))
+    cdef const char *g
+    cdef char *sums = p.copies + part * p.T * p.co * step
+    memset(sums, 0, p.T * p.co * step)
+    for unit in range(cut(p.units, p.parts, part), cut(p.units, p.parts, part + 1)):
+        row0 = unit // p.segments * p.rows
+        row1 = min(row0 + p.rows, p.N * p.axis[0].out * p.axis[1].out)
+        w0 = cut(W, p.segments, unit % p.segments)
+        w1 = cut(W, p.segments, unit % p.segments + 1)
+        g = p.g + (row0 * W + w0) * p.co * size
+        for t in range(p.T):
+            count = list_rows(p, t, row0, row1, w0, w1, w0, w1, p.co, taps)
+            for k in range(count):
+                taps[k].l, taps[k].r = taps[k].r, taps[k].l
+            for j from 0 <= j < (p.ci if count else 0) by p.nr:
+                for tile in range(tiles):
+                    i = cut(p.co, tiles, tile)
+                    (<tile_fn>p.kernels.tile)(
+                        cut(p.co, tiles, tile + 1) - i, min(p.nr, p.ci - j), taps, count,
+                        g + i * size, 1, p.co, p.x + j * size, p.axis[2].stride * p.ci,
+                        sums + (t * p.co + i) * step + j * size, p.ci, True, NULL)
+
+
+cdef void run_few(Weight *p) noexcept nogil:
+    cdef Py_ssize_t W = p.axis[2].out, rows = p.N * p.axis[0].out * p.axis[1].out
+    cdef Py_ssize_t copy = p.T * p.co * p.ci * p.size, pixels, t, f
+    cdef double work = <double>rows * W * p.T * p.ci * max(4, p.co)
+    pixels = max(FEW_PIXELS, min(GROUP, FEW_BYTES // (p.axis[2].stride * p.ci * p.size)))
+    p.segments = ceil_div(W, pixels)
+    p.rows = max(1, pixels // W)
+    p.units = ceil_div(rows, p.rows) * p.segments
+    p.parts = max(1, min(min(p.units, CHUNKS),
+                         min(PARTS_BYTES // copy, <Py_ssize_t>(work / ALONE))))
+    p.copies = <char *>scratch(2, copy * p.parts)
+    spread(few_chunk, p, p.parts, work < ALONE)
+    for t in range(p.T):
+        for f in range(p.co):
+            (<add_fn>p.kernels.add_rows)(p.copies + (t * p.co + f) * p.ci * p.size, p.parts,
+                                         copy // p.size, p.ci,
+                                         p.out + (f * p.T + t) * p.ci * p.size)
+
+
 cdef void store(const Weight *p, Py_ssize_t target, const char *sums,
                 Py_ssize_t stride) noexcept nogil:
     """Add the parts of a range of blocks of the weight, transposed."""
@@ -256,7 +310,10 @@ def conv_grad_weight(cnp.ndarray x, cnp.ndarray g, cnp.ndarray out, tuple stride
     fill(&p, x, out, cnp.PyArray_DIM(g, 4), groups)
     p.g = cnp.PyArray_BYTES(g)
     with nogil:
-        run(&p)
+        if groups == 1 and p.co < FEW and p.ci % (p.nr // 2) == 0:
+            run_few(&p)
+        else:
+            run(&p)
 
 
 def conv_pool_grad_weight(cnp.ndarray x, cnp.ndarray g, cnp.ndarray index, cnp.ndarray out,

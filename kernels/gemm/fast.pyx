@@ -42,7 +42,8 @@ cdef enum:
     WINDOW_PIECES = 16          # of K
     ALONE = 1 << 19             # multiply-adds under which a product stays on its thread
     WITH_GIL = 1 << 14          # ... and under which the GIL is not worth releasing
-    DOT_FROM = 128              # of K: for less, adding up the lanes costs more than idle ones
+    DOT_BYTES = 128             # of K for each of few columns: for less, idle lanes cost less than
+                                # adding up
     CHUNKS = 16                 # aimed at: a descheduled thread holds back 1/16
     GROUP = 4                   # panels or tiles packed together: lines read whole, few pages
     PAD = 16                    # elements between copied rows, so that they differ in cache set
@@ -339,7 +340,8 @@ cdef void product(bint is_double, Py_ssize_t batch, Py_ssize_t M, Py_ssize_t N, 
     p.act, p.parameters[0], p.parameters[1] = act, parameter, 0
     p.adds = adds
     vw = p.kernels.nr // 2
-    cdef bint dots = not adds and K >= DOT_FROM and (M <= 4 or N <= 4) and aks == 1 and bks == 1
+    cdef bint dots = (not adds and min(M, N) <= 4 and aks == 1 and bks == 1
+                      and K * p.size >= DOT_BYTES * min(M, N))
     if dots:
         swap = M < N        # dot takes many rows and few columns
     else:
