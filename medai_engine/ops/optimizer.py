@@ -68,6 +68,8 @@ STATES = {
     "adamax_step": ("exp_avg", "exp_inf"),
     "lion_step": ("exp_avg",),
 }
+# Running means, which end at 0 instead of among the subnormal numbers: a magnitude, a comparison.
+MEANS = {"momentum_buffer", "exp_avg", "exp_avg_sq", "square_avg", "grad_avg", "acc_delta"}
 
 
 def decay_operations(h: dict[str, float]) -> int:
@@ -111,7 +113,8 @@ def step_op(name: str, operations: Callable[[dict[str, float], Sequence[str]], i
 
     def work(arrays: Any, outs: Any, params: Any) -> tuple[int, int]:
         rows = [dict(zip(columns, row, strict=True)) for row in params["hyper"].tolist()]
-        return 0, sum(a.size * (operations(h, params["states"]) + decay_operations(h))
+        ends = 2 * len(MEANS.intersection(params["states"]))
+        return 0, sum(a.size * (operations(h, params["states"]) + decay_operations(h) + ends)
                       for a, h in zip(arrays, rows, strict=False))
 
     return define(name, infer=infer, kernel=name, prepare=prepare, writes=writes, work=work,
