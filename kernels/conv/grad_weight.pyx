@@ -196,6 +196,9 @@ cdef void few_chunk(void *ctx, Py_ssize_t part, int worker) noexcept nogil:
     cdef conv_tap *taps = <conv_tap *>scratch(0, p.rows * sizeof(conv_tap))
     cdef const char *g
     cdef char *sums = p.copies + part * p.T * p.co * step
+    cdef char *expanded = NULL
+    if p.pooled.index:
+        expanded = <char *>scratch(1, p.rows * ceil_div(W, p.segments) * p.co * size)
     memset(sums, 0, p.T * p.co * step)
     for unit in range(cut(p.units, p.parts, part), cut(p.units, p.parts, part + 1)):
         row0 = unit // p.segments * p.rows
@@ -203,6 +206,10 @@ cdef void few_chunk(void *ctx, Py_ssize_t part, int worker) noexcept nogil:
         w0 = cut(W, p.segments, unit % p.segments)
         w1 = cut(W, p.segments, unit % p.segments + 1)
         g = p.g + (row0 * W + w0) * p.co * size
+        if p.pooled.index:
+            g = expanded
+            unpool_pixels(&p.pooled, row0 * W + w0, (row1 - row0) * (w1 - w0), 0, p.co, p.co,
+                          expanded)
         for t in range(p.T):
             count = list_rows(p, t, row0, row1, w0, w1, w0, w1, p.co, taps)
             for k in range(count):
@@ -258,6 +265,13 @@ cdef void store_chunk(void *ctx, Py_ssize_t target, int worker) noexcept nogil:
 
 
 cdef void run(Weight *p) noexcept nogil:
+    if p.groups == 1 and p.co < FEW and p.ci % (p.nr // 2) == 0:
+        run_few(p)
+    else:
+        run_many(p)
+
+
+cdef void run_many(Weight *p) noexcept nogil:
     cdef Py_ssize_t W = p.axis[2].out, rows = p.N * p.axis[0].out * p.axis[1].out, copy, targets, group
     cdef Py_ssize_t block = p.T * p.cg * p.nr * p.size
     cdef double work
@@ -310,10 +324,7 @@ def conv_grad_weight(cnp.ndarray x, cnp.ndarray g, cnp.ndarray out, tuple stride
     fill(&p, x, out, cnp.PyArray_DIM(g, 4), groups)
     p.g = cnp.PyArray_BYTES(g)
     with nogil:
-        if groups == 1 and p.co < FEW and p.ci % (p.nr // 2) == 0:
-            run_few(&p)
-        else:
-            run(&p)
+        run(&p)
 
 
 def conv_pool_grad_weight(cnp.ndarray x, cnp.ndarray g, cnp.ndarray index, cnp.ndarray out,

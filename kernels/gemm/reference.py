@@ -46,4 +46,5 @@ def one_chain(M: int, N: int, K: int, itemsize: int) -> bool:
     Longer sums are cut into pieces of 2 KiB, and products with few rows or columns into lanes
     (fast.pyx); with c in front their partial sums are others.
     """
-    return K * itemsize <= 2048 and (K < 128 or (M > 4 and N > 4))
+    few = min(M, N)
+    return K * itemsize <= 2048 and (few > 4 or K * itemsize < 128 * few)
