@@ -36,20 +36,24 @@ from .errors import (DataError, DTypeError, GraphError, MedaiError, MissingExtra
 from . import functional
 from .jit import jit
 from . import nn, optim
-from . import data, estimators, inspect, io, testing, training
+from . import data, inspect, io, testing, training
 from .inspect.nans import debug_nans
-from .inspect.profiler import profile
 from .io import load
 from .kernels import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
 
 
-if not TYPE_CHECKING:
+if TYPE_CHECKING:
+    from . import estimators
+    from .inspect.profiler import profile
+else:
 
     def __getattr__(name):
-        if name == "keras":  # written on top of the package, loaded when it is asked for
+        if name in ("estimators", "keras"):  # loaded when they are asked for
             import importlib
 
-            return importlib.import_module(".keras", __name__)
+            return importlib.import_module(f".{name}", __name__)
+        if name == "profile":
+            return inspect.profile
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,7 @@ from ..jit import Jitted, Plan
 from ..jit.history import Stage, Text
 from ..jit.memory import is_view
 from ..jit.record import Line, Value
-from ..jit.show import Profile, Timed, amount, profile, values, work
+from ..jit.show import Profile, Timed, amount, profile, took, values, work
 from .drawing import hue, legend
 from .page import Html, bar, details, figure, html, page, save, section, table
 
@@ -228,14 +228,6 @@ def where(line: Line) -> str:
     return f"{line.site} {line.place.path}".strip()
 
 
-def took(seconds: float) -> str:
-    """Return a time in microseconds, milliseconds or seconds."""
-    for unit, scale in (("µs", 1e6), ("ms", 1e3)):
-        if seconds * scale < 999.5:
-            return f"{seconds * scale:.3g} {unit}"
-    return f"{seconds:.3g} s"
-
-
 def block(x: float, y: float, width: float, height: float, colour: int, text: str, title: str,
           row: int | None) -> str:
     """Return a rectangle with its text where that fits, a link to a row of the table."""
@@ -287,11 +279,3 @@ def changed(stage: Stage) -> Html:
         Html(f"<b>{html(stage.rule)}</b> <span class=dim>{html(stage.says)}</span> "
              f"{len(stage.before)} → {len(stage.after)} lines"),
         table(("before", "after"), rows), open=count <= FEW)
-
-
-def _page(self: Plan, path: Any, repeats: int = 10) -> Any:
-    """Write the plan as a page (``me.inspect.plan``); return the path."""
-    return plan(self, repeats).save(path)
-
-
-Plan.page = _page  # type: ignore[attr-defined]

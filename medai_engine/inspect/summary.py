@@ -10,13 +10,12 @@ import numpy as np
 
 from .. import kernels
 from ..errors import MedaiError, ParameterError, say
-from ..jit.show import amount
+from ..jit.show import amount, took
 from ..mode import no_grad
 from ..nn import Module
 from ..tensor import Parameter, Tensor
 from ..tree import flatten
 from .foresight import Call, Foresight, foresee
-from .plan_page import took
 
 __all__ = ["Row", "Summary", "summary"]
 

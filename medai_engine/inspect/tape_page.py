@@ -13,7 +13,7 @@ from .groups import Group, grouped, keeping, reads
 from .page import Html, details, figure, html, note, page, section, table
 
 if TYPE_CHECKING:
-    from .tape import Graph
+    from .recording import Graph
 
 __all__ = ["picture", "tape_page"]
 

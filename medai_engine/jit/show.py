@@ -47,6 +47,14 @@ def amount(n: float, unit: str = "") -> str:
     return f"{n:.3g} P{unit}"
 
 
+def took(seconds: float) -> str:
+    """Return a time with three digits and its unit."""
+    for unit, scale in (("ns", 1e9), ("µs", 1e6), ("ms", 1e3)):
+        if seconds * scale < 999.5:
+            return f"{seconds * scale:.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
 def values(found: Sequence[Value]) -> str:
     """Return values with their shapes, the first ones of many."""
     shown = ", ".join(map(repr, found[:NAMED if len(found) > NAMED + 1 else None]))

@@ -11,6 +11,7 @@ import numpy as np
 
 from ... import kernels
 from ...errors import MedaiError
+from ...jit.show import took
 from ...mode import no_grad
 from ...op import OPS, apply
 from .find import callers
@@ -198,7 +199,7 @@ def live(card: Card) -> list[Any]:
         if lane.seconds is None:
             notes.append(lane.note)
             continue
-        rows.append([lane.text, duration(lane.seconds), *rates(card, lane.seconds),
+        rows.append([lane.text, took(lane.seconds), *rates(card, lane.seconds),
                      f"{(slowest or 0) / lane.seconds:.3g} x", agreement(lane)])
     head = ["text", "a call", "GFLOP/s", "GB/s", "speed", "result"]
     notes.append("Medians after a warm-up; eager op is the whole call: checks, memory for the "
@@ -252,14 +253,6 @@ def called(piece: Piece) -> str:
             if sign in line and not line.startswith((" *", "/*")):
                 return line.partition(sign)[2].partition("(")[0].partition(")")[0].split()[-1]
     return Path(piece.file).name
-
-
-def duration(seconds: float) -> str:
-    """Return a time with its unit."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds * 1e9:.3g} ns"
 
 
 def agreement(lane: Lane) -> str:

@@ -103,8 +103,8 @@ LAYERS: dict[str, dict[str, str]] = {
              "variance. The rule returns all seven."},
     "channel_affine": {
         "*": "y = (x - center) scale + shift is linear in x with slope scale, in center with slope "
-             "-scale, in scale with slope x - center, in shift with slope 1; what a channel has one "
-             "of is used at every place: its gradient is summed over them."},
+             "-scale, in scale with slope x - center, in shift with slope 1; what a channel has "
+             "one of is used at every place: its gradient is summed over them."},
     "channel_affine_grad": {
         "*": "dx = g scale, dscale = sum g (x - center) and dshift = sum g are linear in g: with "
              "the cotangents u, p and q its gradient is u scale + p (x - center) + q. x meets p g, "

@@ -17,7 +17,7 @@ from .calls import Call, Tip, sizes
 from .cards.texts import rule_text
 from .groups import Group
 from .page import Html, code, figure, page, save, section, table
-from .tape import Graph
+from .recording import Graph
 from .tape_page import picture
 
 __all__ = ["Stepper", "Stop", "step"]
