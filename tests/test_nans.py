@@ -563,6 +563,13 @@ def test_the_stop_of_fit_sees_gradients():
 # ---- switch, decorator, surroundings ------------------------------------------------------------
 
 
+def test_a_fault_that_was_caught_is_not_named_again():
+    with me.debug_nans():
+        with pytest.raises(me.NonFiniteError):
+            (me.tensor([0.0, 1.0], requires_grad=True).sqrt() * 2).sum().backward()
+        assert float(me.tensor([4.0]).sqrt()) == 2
+
+
 def test_as_a_switch():
     try:
         tracer = me.debug_nans(True)

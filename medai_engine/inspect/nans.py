@@ -112,8 +112,9 @@ class NaNTracer(Watcher, ContextDecorator):
             raise self.fault(fault, reached="a result of which nothing was computed")
 
     def fault(self, fault: Fault, became: Fault | None = None, **more: Any) -> NonFiniteError:
-        """Return the error for a fault; a call that runs eagerly was rightly doubted."""
-        self.doubted = None
+        """Return the error for a fault, once; a call that runs eagerly was rightly doubted."""
+        self.doubted = self.final = None
+        self.tainted.clear()
         return report(fault, became, **more)
 
     # eager ops
