@@ -203,6 +203,15 @@ def test_without_matplotlib_it_says_which_extra(tmp_path, monkeypatch, capsys):
 # stop and go on
 
 
+@pytest.fixture
+def interruptible():
+    """Let Ctrl-C raise; jobs in the background are started with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_interrupted_run_keeps_its_best_and_resumes_to_the_same_bits(
         runs, tmp_path, monkeypatch, capsys):
     class Interrupt(system.StopOnNaN):
@@ -223,6 +232,7 @@ def test_interrupted_run_keeps_its_best_and_resumes_to_the_same_bits(
         assert (out / name).read_bytes() == (runs["logistic"] / name).read_bytes(), name
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_interrupted_run_keeps_the_best_epoch_not_the_last(tmp_path, monkeypatch):
     epochs = []
 

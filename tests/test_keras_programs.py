@@ -85,6 +85,7 @@ def test_program_runs(name, tmp_path, monkeypatch, capsys):
 def test_program_equals_keras(name, theirs, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     build, train = smaller(PROGRAMS[name]).split("# %%\n")
+    theirs.utils.set_random_seed(0)  # the weights that both start from
     scopes: list[dict[str, Any]] = [{}, {}]
     for scope, text in zip(scopes, (here(build), build), strict=True):
         (clear_session if text is not build else theirs.utils.clear_session)()
