@@ -2,9 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .networks import GATES, RATE, Network, lazily, stride
+
+
+def trained(loss_of: Callable[..., Any], weights: Any, *data: Any) -> Callable[[], Any]:
+    """Return one training step of ``loss_of(weights, *data)``, jitted, with Adam written out."""
+    import jax as jx
+    import jax.numpy as jnp
+
+    def update(state: Any, count: Any, *data: Any) -> Any:
+        weights, first, second = state
+        loss, grads = jx.value_and_grad(loss_of)(weights, *data)
+        first = jx.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, grads)
+        second = jx.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, second, grads)
+        rate = RATE * jnp.sqrt(1 - 0.999**count) / (1 - 0.9**count)
+        weights = jx.tree.map(lambda w, m, v: w - rate * m / (jnp.sqrt(v) + 1e-8),
+                              weights, first, second)
+        return (weights, first, second), loss
+
+    jitted = jx.jit(update, donate_argnums=0)
+    weights = jx.tree.map(jnp.asarray, weights)
+    zeros = jx.tree.map(jnp.zeros_like, weights)
+    state, count = (weights, zeros, jx.tree.map(jnp.zeros_like, weights)), 0
+
+    def step() -> Any:
+        nonlocal state, count
+        count += 1
+        state, loss = jitted(state, float(count), *data)
+        return loss.block_until_ready()
+
+    return step
 
 
 def jax(network: Network, threads: int) -> tuple[Any, Any]:
@@ -70,26 +100,7 @@ def jax(network: Network, threads: int) -> tuple[Any, Any]:
             return jnp.mean(jx.nn.softplus(y) - target * y)
         return -jnp.mean(jnp.take_along_axis(jx.nn.log_softmax(y), target[:, None], 1))
 
-    def update(state: Any, count: Any, x: Any, target: Any) -> Any:
-        weights, first, second = state
-        loss, grads = jx.value_and_grad(loss_of)(weights, x, target)
-        first = jx.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, grads)
-        second = jx.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, second, grads)
-        rate = RATE * jnp.sqrt(1 - 0.999**count) / (1 - 0.9**count)
-        weights = jx.tree.map(lambda w, m, v: w - rate * m / (jnp.sqrt(v) + 1e-8),
-                              weights, first, second)
-        return (weights, first, second), loss
-
-    jitted = jx.jit(update, donate_argnums=0)
-    weights = jx.tree.map(jnp.asarray, network.weights())
-    zeros = jx.tree.map(jnp.zeros_like, weights)
-    state, count = (weights, zeros, jx.tree.map(jnp.zeros_like, weights)), 0
-
-    def training() -> Any:
-        nonlocal state, count
-        count += 1
-        state, loss = jitted(state, float(count), x, target)
-        return loss.block_until_ready()
+    training = trained(loss_of, network.weights(), x, target)
 
     def predict() -> Any:
         fixed, one = jx.tree.map(jnp.asarray, network.weights()), jnp.asarray(network.data(1)[0])

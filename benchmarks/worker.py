@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .models import MODELS, Model
+from .networks_jax import trained
 
 RATE = 1e-3
 
@@ -83,7 +84,7 @@ def torch(model: Model, threads: int, compiled: bool = False) -> Callable[[], An
 
 
 def jax(model: Model, threads: int) -> Callable[[], Any]:
-    """Return one jitted training step of JAX (its own Adam, written out)."""
+    """Return one jitted training step of JAX."""
     import jax as jx
     import jax.numpy as jnp
 
@@ -98,28 +99,7 @@ def jax(model: Model, threads: int) -> Callable[[], Any]:
             return jnp.mean((h - target) ** 2)
         return -jnp.mean(jnp.take_along_axis(jx.nn.log_softmax(h), target[:, None], 1))
 
-    def update(state: Any, count: Any) -> Any:
-        weights, first, second = state
-        loss, grads = jx.value_and_grad(loss_of)(weights)
-        first = jx.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, grads)
-        second = jx.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, second, grads)
-        rate = RATE * jnp.sqrt(1 - 0.999**count) / (1 - 0.9**count)
-        weights = jx.tree.map(lambda w, m, v: w - rate * m / (jnp.sqrt(v) + 1e-8),
-                              weights, first, second)
-        return (weights, first, second), loss
-
-    jitted = jx.jit(update, donate_argnums=0)
-    weights = jx.tree.map(jnp.asarray, model.weights())
-    zeros = jx.tree.map(jnp.zeros_like, weights)
-    state, count = (weights, zeros, jx.tree.map(jnp.zeros_like, weights)), 0
-
-    def step() -> Any:
-        nonlocal state, count
-        count += 1
-        state, loss = jitted(state, float(count))
-        return loss.block_until_ready()
-
-    return step
+    return trained(loss_of, model.weights())
 
 
 PEERS: dict[str, Callable[[Model, int], Callable[[], Any]]] = {
